@@ -1,0 +1,179 @@
+//! `[[listen]]`: where peers can connect.
+
+use super::Context;
+use super::files::{self, Contents};
+use super::problem::{Collector, Place, Span};
+use super::section::{Located, Section};
+use super::values::shown;
+use ilp_clp::ws::TlsServerConfig;
+use std::fmt;
+use std::net::IpAddr;
+
+/// One address to listen on.
+#[derive(Debug)]
+pub struct Listen {
+    /// Where in the file.
+    pub place: Place,
+    /// What to listen on.
+    pub url: ListenUrl,
+    /// The parallelism of the accounts that connect here.
+    pub parallelism: u8,
+    /// There for `wss`.
+    pub tls: Option<TlsServerConfig>,
+}
+
+/// `wss://host:port` or `ws://host:port`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenUrl {
+    /// `wss`.
+    pub tls: bool,
+    /// Name or address, without brackets.
+    pub host: String,
+    /// 0 takes a free one.
+    pub port: u16,
+}
+
+impl ListenUrl {
+    /// The same with another port: what port 0 became.
+    pub fn with_port(&self, port: u16) -> Self {
+        Self { port, ..self.clone() }
+    }
+}
+
+impl fmt::Display for ListenUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.tls { "wss" } else { "ws" };
+        if self.host.contains(':') {
+            write!(f, "{scheme}://[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{scheme}://{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// Whether traffic to this host stays on the machine.
+pub(super) fn is_loopback(host: &str) -> bool {
+    host.parse::<IpAddr>().map_or_else(|_| host.eq_ignore_ascii_case("localhost"), |ip| ip.is_loopback())
+}
+
+const KEYS: [&str; 4] = ["url", "parallelism", "cert", "key"];
+const EXAMPLE: &str = "such as wss://0.0.0.0:7443";
+
+pub(super) fn read(top: &Section<'_>, context: Context<'_>, problems: &mut Collector<'_>) -> Vec<Located<Listen>> {
+    let tables = top.tables("listen", problems).into_iter().zip(1..);
+    tables.filter_map(|((at, table), number)| {
+        let section = Section::new(format!("listen {number}"), at, table, &KEYS, problems);
+        read_one(&section, context, problems)
+    }).collect()
+}
+
+fn read_one(section: &Section<'_>, context: Context<'_>, problems: &mut Collector<'_>) -> Option<Located<Listen>> {
+    let text = section.required_text("url", &format!("write where to listen, {EXAMPLE}"), problems);
+    let url = text.as_ref().and_then(|text| {
+        let parsed = parse(text.value);
+        parsed.map_err(|why| problems.error(&text.at, section.say(&format!("url is \"{}\", {why}", shown(text.value))))).ok()
+    });
+    let parallelism = section.small("parallelism", problems).map_or(1, |parallelism| parallelism.value.max(1));
+    let at = section.at("url");
+    let tls = match &url {
+        Some(url) if url.tls => Some(certificate(section, context, problems)),
+        Some(url) => {
+            plain(section, url, &at, problems);
+            None
+        }
+        None => None,
+    };
+    Some(Located { value: Listen { place: problems.place(&at), url: url?, parallelism, tls: tls.flatten() }, at })
+}
+
+fn plain(section: &Section<'_>, url: &ListenUrl, at: &Span, problems: &mut Collector<'_>) {
+    for key in ["cert", "key"] {
+        if section.get(key).is_some() {
+            problems.error(&section.at(key), section.say(&format!("{key} isn't used by ws://, which isn't encrypted: write wss:// in url")));
+        }
+    }
+    if !is_loopback(&url.host) {
+        let why = format!("{url} is not encrypted and can be reached from elsewhere: tokens and payments can be read on the way; use wss://");
+        problems.warning(at, section.say(&why));
+    }
+}
+
+/// Certificate and key, if both are there and good.
+fn certificate(section: &Section<'_>, context: Context<'_>, problems: &mut Collector<'_>) -> Option<TlsServerConfig> {
+    for key in ["cert", "key"] {
+        if section.get(key).is_none() {
+            section.missing(key, &format!("wss:// needs cert and key: write {key} = \"<PEM file>\""), problems);
+        }
+    }
+    let cert = files::read_key(section, "cert", Contents::Public, context.folder, problems);
+    let key = files::read_key(section, "key", Contents::Secret, context.folder, problems);
+    let (cert, key) = (cert?, key?);
+    match TlsServerConfig::from_pem(&cert, &key) {
+        Ok(tls) => Some(tls),
+        Err(error) => {
+            let why = format!("cert and key can't be used: {error}; cert must be a PEM chain, the server's first, and key its PEM private key");
+            problems.unusable(&section.at("cert"), section.say(&why));
+            None
+        }
+    }
+}
+
+fn parse(text: &str) -> Result<ListenUrl, String> {
+    let expected = || format!("but must be ws:// or wss://, an address and a port, {EXAMPLE}");
+    let (scheme, rest) = text.split_once("://").ok_or_else(expected)?;
+    let tls = match scheme {
+        "wss" => true,
+        "ws" => false,
+        _ => return Err(expected()),
+    };
+    let authority = rest.strip_suffix('/').unwrap_or(rest);
+    if authority.contains(['/', '?', '#', '@']) {
+        return Err(format!("but a path has no place here: every path is taken; write it {EXAMPLE}"));
+    }
+    let (host, port) = authority.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')).ok_or_else(|| {
+        format!("which has no port; write one, {EXAMPLE}")
+    })?;
+    let port = match port.parse() {
+        Ok(port) if port_is_digits(port, authority) => port,
+        _ => return Err("whose port must be a number from 0 (any free one) to 65535".into()),
+    };
+    let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(v6) if v6.parse::<std::net::Ipv6Addr>().is_ok() => v6,
+        Some(_) => return Err("which has no IPv6 address in its brackets".into()),
+        None if host.contains(':') => return Err("where an IPv6 address needs brackets, such as wss://[::1]:7443".into()),
+        None if host.is_empty() || !host.chars().all(|c| c.is_ascii_alphanumeric() || ".-_".contains(c)) => return Err(expected()),
+        None => host,
+    };
+    Ok(ListenUrl { tls, host: host.to_owned(), port })
+}
+
+/// `parse` takes a plus sign.
+fn port_is_digits(_port: u16, authority: &str) -> bool {
+    authority.rsplit(':').next().is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listening_url_is_a_scheme_a_host_and_a_port() {
+        for (text, shown) in [
+            ("wss://127.0.0.1:7443", "wss://127.0.0.1:7443"),
+            ("ws://localhost:0/", "ws://localhost:0"),
+            ("wss://[::1]:1", "wss://[::1]:1"),
+        ] {
+            assert_eq!(parse(text).map(|url| url.to_string()).as_deref(), Ok(shown));
+        }
+        for text in ["", "wss://", "wss://a", "wss://[::1]", "wss://::1:5", "http://a:1", "ws://a:+1", "ws://a:65536", "ws://a:1/path", "ws://:1", "ws://u@a:1"] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn loopback_is_this_machine_only() {
+        for (host, expected) in [("127.0.0.1", true), ("127.9.9.9", true), ("::1", true), ("localhost", true), ("0.0.0.0", false), ("::", false), ("a.example", false)] {
+            assert_eq!(is_loopback(host), expected, "{host}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The configuration file of the `connector` command: read, checked as a whole, and turned into a running connector's parts.
+//!
+//! Every problem is found in one go, and says where it is, which value it is about and what to do. Tokens come from files or the
+//! environment only, so that the configuration itself holds no secret.
+
+mod account;
+mod cross;
+mod files;
+mod listen;
+mod problem;
+mod rate;
+mod section;
+mod token;
+mod values;
+
+pub use account::{Account, Dial};
+pub use listen::{Listen, ListenUrl};
+pub use problem::{Place, Problem, Problems, Severity};
+pub use token::Token;
+
+use ilp_core::Rate;
+use ilp_oer::Address;
+use problem::Collector;
+use section::Section;
+use std::ffi::OsString;
+use std::path::Path;
+use toml::de::DeTable;
+
+/// A configuration without errors.
+#[derive(Debug)]
+pub struct Config {
+    /// The connector's ILP address.
+    pub address: Address,
+    /// Real money is meant to move.
+    pub allow_production: bool,
+    /// Where the books are kept.
+    pub store: Store,
+    /// Where peers can connect.
+    pub listen: Vec<Listen>,
+    /// The peers' accounts.
+    pub accounts: Vec<Account>,
+    /// Fixed rates between assets.
+    pub rates: Vec<Rate>,
+}
+
+/// Where the books are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Store {
+    /// In memory: they are gone when the process ends.
+    Memory,
+}
+
+/// What came of reading a file.
+#[derive(Debug)]
+pub struct Checked {
+    /// There if nothing worse than a warning was found.
+    pub config: Option<Config>,
+    /// Everything that was found.
+    pub problems: Problems,
+}
+
+/// Looks up an environment variable.
+pub type Variables<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+/// Reads and checks a file, and all files and variables that it names. Relative paths in it start at its own folder.
+pub fn load(file: &Path, variables: Variables<'_>) -> Checked {
+    let text = match std::fs::read(file).map(String::from_utf8) {
+        Ok(Ok(text)) => text,
+        Ok(Err(_)) => return unreadable(file, "is not UTF-8 text"),
+        Err(error) => return unreadable(file, &format!("can't be read: {error}")),
+    };
+    let (config, list) = read(&text, file.parent().unwrap_or(Path::new("")), variables);
+    let problems = Problems { file: file.to_owned(), list };
+    Checked { config: config.filter(|_| problems.is_usable()), problems }
+}
+
+fn unreadable(file: &Path, why: &str) -> Checked {
+    let problem = Problem { place: None, severity: Severity::Error, message: format!("the configuration file {why}") };
+    Checked { config: None, problems: Problems { file: file.to_owned(), list: vec![problem] } }
+}
+
+/// What a part of the file needs to know of the rest.
+#[derive(Clone, Copy)]
+struct Context<'a> {
+    /// Relative paths start here.
+    folder: &'a Path,
+    variables: Variables<'a>,
+    allow_production: bool,
+}
+
+fn read(text: &str, folder: &Path, variables: Variables<'_>) -> (Option<Config>, Vec<Problem>) {
+    let (table, syntax) = DeTable::parse_recoverable(text);
+    let mut problems = Collector::new(text);
+    for error in &syntax {
+        // The parser's own way to show an error quotes the line, which may hold a secret.
+        problems.error(&error.span().unwrap_or(0..0), error.message());
+    }
+    let broken_lines: Vec<usize> = syntax.iter().filter_map(|error| Some(problems.place(&error.span()?).line)).collect();
+    let config = read_top(table.get_ref(), folder, variables, &mut problems);
+    // What the parser made of a broken line isn't worth a second message.
+    let mut seen = broken_lines.clone();
+    let list = problems.into_list().into_iter().filter(|problem| {
+        let line = problem.place.map(|place| place.line);
+        match line.filter(|line| broken_lines.contains(line)) {
+            None => true,
+            Some(line) => seen.iter().position(|at| *at == line).map(|at| seen.swap_remove(at)).is_some(),
+        }
+    });
+    (config, list.collect())
+}
+
+const KEYS: [&str; 6] = ["address", "allow_production", "store", "listen", "account", "rate"];
+
+fn read_top<'t>(table: &'t DeTable<'t>, folder: &Path, variables: Variables<'_>, problems: &mut Collector<'_>) -> Option<Config> {
+    let top = Section::new(String::new(), 0..0, table, &KEYS, problems);
+    let allow_production = top.flag("allow_production", problems).unwrap_or(false);
+    let context = Context { folder, variables, allow_production };
+    let address = top.required_text("address", "write address = \"test.<name>\" at the top of the file", problems);
+    let address = address.and_then(|address| {
+        let checked = values::address(address.value, allow_production);
+        checked.map_err(|why| problems.error(&address.at, format!("address {why}"))).ok()
+    });
+    let store = read_store(&top, problems);
+    let listen = listen::read(&top, context, problems);
+    let accounts = account::read(&top, context, address.as_ref(), problems);
+    let rates = rate::read(&top, problems);
+    cross::check(address.as_ref(), &listen, &accounts, &rates, problems);
+    Some(Config {
+        address: address?,
+        allow_production,
+        store: store?,
+        listen: listen.into_iter().map(|listen| listen.value).collect(),
+        accounts: accounts.into_iter().filter_map(|account| account.done).collect(),
+        rates: rates.into_iter().map(|rate| rate.value).collect(),
+    })
+}
+
+fn read_store(top: &Section<'_>, problems: &mut Collector<'_>) -> Option<Store> {
+    let Some(value) = top.get("store") else { return Some(Store::Memory) };
+    let Some(table) = value.get_ref().as_table() else {
+        top.wrong_type("store", "a table: [store] as a line of its own, then kind = \"memory\"", value, problems);
+        return None;
+    };
+    let section = Section::new("store".into(), value.span(), table, &["kind"], problems);
+    let kind = section.required_text("kind", "write kind = \"memory\"", problems)?;
+    let why = match kind.value {
+        "memory" => return Some(Store::Memory),
+        "embedded" | "redis" => {
+            format!("kind \"{}\" doesn't exist yet: write \"memory\", and know that the books are gone when the process ends", kind.value)
+        }
+        other => {
+            let near = values::nearest(other, &["memory", "embedded", "redis"]);
+            let hint = near.map(|near| format!("did you mean \"{near}\"?")).unwrap_or_else(|| "write \"memory\"".into());
+            format!("kind is \"{}\", which is no store; {hint}", values::shown(other))
+        }
+    };
+    problems.error(&kind.at, section.say(&why));
+    None
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,213 @@
+//! One WebSocket connection, frame by frame.
+
+use super::stream::Stream;
+use bytes::Bytes;
+use futures::{Sink, Stream as _};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use thiserror::Error;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::{Error as WsError, Message};
+
+/// A WebSocket connection whose handshake is done.
+///
+/// Drive it from one task: [`poll_receive`](Self::poll_receive) until it is pending, [`send`](Self::send) what there is to say, then
+/// [`poll_flush`](Self::poll_flush) once; at the end [`poll_close`](Self::poll_close). After an error only dropping is left.
+#[derive(Debug)]
+pub struct Socket {
+    ws: WebSocketStream<Stream>,
+    path: String,
+    remote: SocketAddr,
+    outgoing: VecDeque<Bytes>,
+    outgoing_bytes: usize,
+    unflushed: bool,
+    /// Found while frames before it were still to be handed out.
+    failure: Option<SocketError>,
+    closing: bool,
+    counters: SocketCounters,
+}
+
+/// What has gone through a socket; payload only, without WebSocket and TLS framing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SocketCounters {
+    /// Binary frames received.
+    pub frames_in: u64,
+    /// Their bytes.
+    pub bytes_in: u64,
+    /// Binary frames accepted by [`Socket::send`].
+    pub frames_out: u64,
+    /// Their bytes.
+    pub bytes_out: u64,
+}
+
+/// Why a connection ended.
+#[derive(Debug, Error)]
+pub enum SocketError {
+    /// The peer closed it, in whatever way.
+    #[error("the peer closed the connection")]
+    Closed,
+    /// The peer sent text; packets are binary.
+    #[error("the peer sent a text frame")]
+    Text,
+    /// The peer sent a frame larger than the limit.
+    #[error("the peer sent a frame that is too large")]
+    TooLarge,
+    /// The peer broke the WebSocket protocol.
+    #[error("the peer broke the WebSocket protocol: {0}")]
+    Protocol(String),
+    /// TCP or TLS failed.
+    #[error("the connection failed: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+impl Socket {
+    pub(super) fn new(ws: WebSocketStream<Stream>, path: String, remote: SocketAddr) -> Self {
+        Self {
+            ws,
+            path,
+            remote,
+            outgoing: VecDeque::new(),
+            outgoing_bytes: 0,
+            unflushed: false,
+            failure: None,
+            closing: false,
+            counters: SocketCounters::default(),
+        }
+    }
+
+    /// Takes up to `max` frames that are ready and pushes them to `frames`; `Ready(Ok(n))` with n at least 1, or pending if there are
+    /// none. Pings are answered on the way.
+    ///
+    /// # Errors
+    /// When the connection has ended; every frame received before was handed out by then.
+    pub fn poll_receive(&mut self, cx: &mut Context<'_>, frames: &mut Vec<Bytes>, max: usize) -> Poll<Result<usize, SocketError>> {
+        if let Some(failure) = self.failure.take() {
+            return Poll::Ready(Err(failure));
+        }
+        let mut received = 0;
+        // Counts pings too, so that a flood of them can't hold the task.
+        for _ in 0..max.max(1) {
+            let failure = match Pin::new(&mut self.ws).poll_next(cx) {
+                Poll::Ready(Some(Ok(Message::Binary(frame)))) => {
+                    self.counters.frames_in += 1;
+                    self.counters.bytes_in += u64::try_from(frame.len()).unwrap_or(u64::MAX);
+                    received += 1;
+                    frames.push(frame);
+                    continue;
+                }
+                Poll::Ready(Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)))) => {
+                    // The answer to a ping may be waiting for room.
+                    self.unflushed = true;
+                    continue;
+                }
+                Poll::Ready(Some(Ok(Message::Text(_)))) => SocketError::Text,
+                Poll::Ready(Some(Ok(Message::Close(_))) | None) => SocketError::Closed,
+                Poll::Ready(Some(Err(error))) => error.into(),
+                Poll::Pending if received > 0 => return Poll::Ready(Ok(received)),
+                Poll::Pending => return Poll::Pending,
+            };
+            if received == 0 {
+                return Poll::Ready(Err(failure));
+            }
+            self.failure = Some(failure);
+            return Poll::Ready(Ok(received));
+        }
+        if received == 0 {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(received))
+    }
+
+    /// Queues a frame; nothing leaves before [`poll_flush`](Self::poll_flush). The queue has no limit of its own: the owner watches
+    /// [`queued_bytes`](Self::queued_bytes) and stops reading from a peer that doesn't read.
+    pub fn send(&mut self, frame: Bytes) {
+        self.counters.frames_out += 1;
+        self.counters.bytes_out += u64::try_from(frame.len()).unwrap_or(u64::MAX);
+        self.outgoing_bytes += frame.len();
+        self.outgoing.push_back(frame);
+    }
+
+    /// Hands everything queued to the kernel; pending as long as it takes no more. Cheap if there is nothing to do.
+    ///
+    /// # Errors
+    /// When the connection has ended.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>> {
+        while !self.outgoing.is_empty() {
+            ready!(Pin::new(&mut self.ws).poll_ready(cx))?;
+            let Some(frame) = self.outgoing.pop_front() else { break };
+            self.outgoing_bytes -= frame.len();
+            self.unflushed = true;
+            Pin::new(&mut self.ws).start_send(Message::Binary(frame))?;
+        }
+        if self.unflushed {
+            ready!(Pin::new(&mut self.ws).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Sends what is queued, says goodbye, and reads on until the peer has closed too: a socket closed with unread input would make
+    /// the kernel throw away our last frames. A peer may take its time, so bound this with a timer; dropping the socket ends it.
+    ///
+    /// # Errors
+    /// When the connection had already ended.
+    pub fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>> {
+        if !self.closing {
+            ready!(self.poll_flush(cx))?;
+            ready!(Pin::new(&mut self.ws).poll_close(cx))?;
+            self.closing = true;
+        }
+        for _ in 0..DRAINED_AT_ONCE {
+            match ready!(Pin::new(&mut self.ws).poll_next(cx)) {
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return Poll::Ready(Ok(())),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Bytes queued and not yet taken by the WebSocket layer.
+    pub fn queued_bytes(&self) -> usize {
+        self.outgoing_bytes
+    }
+
+    /// What has gone through so far.
+    pub fn counters(&self) -> SocketCounters {
+        self.counters
+    }
+
+    /// Path and query of the request that opened the connection. It may hold a secret: don't log it.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The other end's address.
+    pub fn remote_addr(&self) -> SocketAddr {
+        self.remote
+    }
+}
+
+impl From<WsError> for SocketError {
+    fn from(error: WsError) -> Self {
+        match error {
+            WsError::ConnectionClosed | WsError::AlreadyClosed => Self::Closed,
+            WsError::Io(error) => Self::Io(error),
+            WsError::Capacity(_) => Self::TooLarge,
+            WsError::Protocol(error) => {
+                use tokio_tungstenite::tungstenite::error::ProtocolError;
+                match error {
+                    // A peer that just goes away.
+                    ProtocolError::ResetWithoutClosingHandshake | ProtocolError::SendAfterClosing => Self::Closed,
+                    other => Self::Protocol(other.to_string()),
+                }
+            }
+            other => Self::Protocol(other.to_string()),
+        }
+    }
+}
+
+const DRAINED_AT_ONCE: usize = 64;

@@ -1,0 +1,181 @@
+//! Where to dial: `ws://host:port/path` and `wss://…`.
+
+use std::fmt::{self, Display};
+use std::str::FromStr;
+use thiserror::Error;
+use tokio_tungstenite::tungstenite::http::Uri;
+
+/// A parsed `ws://` or `wss://` URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Url {
+    tls: bool,
+    host: String,
+    port: u16,
+    path: String,
+}
+
+/// Why a text isn't a URL that can be dialled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum UrlError {
+    /// Not a URL at all.
+    #[error("not a URL; expected something like wss://connector.example:7768/path")]
+    Syntax,
+    /// Neither `ws` nor `wss`.
+    #[error("the scheme must be ws:// or wss://")]
+    Scheme,
+    /// There is no host name.
+    #[error("the URL names no host")]
+    Host,
+    /// Port 0, or beyond 65535.
+    #[error("the port must be a number from 1 to 65535")]
+    Port,
+    /// `user:password@host`: nobody would read it, and it would end up in logs.
+    #[error("a user name or password has no place in the URL")]
+    UserInfo,
+}
+
+impl Url {
+    /// Whether the connection is encrypted (`wss`).
+    pub fn is_tls(&self) -> bool {
+        self.tls
+    }
+
+    /// Host name or address; an IPv6 address without its brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port; 80 for `ws` and 443 for `wss` unless the URL says otherwise.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Path and query as sent to the server; at least `/`. It may hold a secret (the 2017 form's token): don't log it.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The same URL with `segments` added to its path, each after a slash.
+    pub fn join(&self, segments: &[&str]) -> Self {
+        let mut joined = self.clone();
+        if segments.is_empty() {
+            return joined;
+        }
+        while joined.path.ends_with('/') {
+            joined.path.pop();
+        }
+        for segment in segments {
+            joined.path.push('/');
+            joined.path.push_str(segment);
+        }
+        joined
+    }
+
+    fn authority(&self) -> String {
+        let default_port = if self.tls { 443 } else { 80 };
+        let brackets = self.host.contains(':');
+        let host = if brackets { format!("[{}]", self.host) } else { self.host.clone() };
+        if self.port == default_port { host } else { format!("{host}:{}", self.port) }
+    }
+}
+
+/// Without the path, which may hold a secret.
+impl Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", if self.tls { "wss" } else { "ws" }, self.authority())
+    }
+}
+
+impl FromStr for Url {
+    type Err = UrlError;
+
+    fn from_str(text: &str) -> Result<Self, UrlError> {
+        let uri: Uri = text.parse().map_err(|_| UrlError::Syntax)?;
+        let tls = match uri.scheme_str() {
+            Some("ws") => false,
+            Some("wss") => true,
+            Some(_) | None => return Err(UrlError::Scheme),
+        };
+        let authority = uri.authority().ok_or(UrlError::Host)?;
+        if authority.as_str().contains('@') {
+            return Err(UrlError::UserInfo);
+        }
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        if host.is_empty() {
+            return Err(UrlError::Host);
+        }
+        let port = match authority.port_u16() {
+            Some(0) => return Err(UrlError::Port),
+            Some(port) => port,
+            // A port that doesn't fit, or nothing after the colon.
+            None if authority.as_str().len() > authority.host().len() => return Err(UrlError::Port),
+            None => {
+                if tls {
+                    443
+                } else {
+                    80
+                }
+            }
+        };
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        Ok(Self { tls, host: host.to_owned(), port, path: path.to_owned() })
+    }
+}
+
+/// The whole URL as the WebSocket handshake wants it.
+pub(super) fn request_uri(url: &Url) -> Result<Uri, UrlError> {
+    Uri::builder()
+        .scheme(if url.tls { "wss" } else { "ws" })
+        .authority(url.authority())
+        .path_and_query(url.path.as_str())
+        .build()
+        .map_err(|_| UrlError::Syntax)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Url, UrlError> {
+        text.parse()
+    }
+
+    #[test]
+    fn a_url_has_the_default_port_of_its_scheme() {
+        let url = parse("wss://connector.example").unwrap();
+        assert_eq!((url.is_tls(), url.host(), url.port(), url.path()), (true, "connector.example", 443, "/"));
+        let url = parse("ws://127.0.0.1:7768/ilp-node-3/api/v1/name/token?x=1").unwrap();
+        assert_eq!((url.is_tls(), url.host(), url.port()), (false, "127.0.0.1", 7768));
+        assert_eq!(url.path(), "/ilp-node-3/api/v1/name/token?x=1");
+    }
+
+    #[test]
+    fn an_ipv6_address_loses_its_brackets_and_gets_them_back() {
+        let url = parse("ws://[::1]:8000/a").unwrap();
+        assert_eq!((url.host(), url.port()), ("::1", 8000));
+        assert_eq!(request_uri(&url).unwrap().to_string(), "ws://[::1]:8000/a");
+    }
+
+    #[test]
+    fn each_mistake_has_its_own_error() {
+        assert_eq!(parse(""), Err(UrlError::Syntax));
+        assert_eq!(parse("ws://a b"), Err(UrlError::Syntax));
+        assert_eq!(parse("http://a/"), Err(UrlError::Scheme));
+        assert_eq!(parse("connector.example:80"), Err(UrlError::Scheme));
+        assert_eq!(parse("ws://user:secret@a/"), Err(UrlError::UserInfo));
+        assert_eq!(parse("ws://a:0/"), Err(UrlError::Port));
+        assert_eq!(parse("ws://a:70000/"), Err(UrlError::Port));
+    }
+
+    #[test]
+    fn joined_segments_come_after_the_path() {
+        let url = parse("ws://a:1/api/").unwrap().join(&["name", "token"]);
+        assert_eq!(url.path(), "/api/name/token");
+        assert_eq!(parse("ws://a").unwrap().join(&["n", "t"]).path(), "/n/t");
+    }
+
+    #[test]
+    fn a_displayed_url_does_not_show_its_path() {
+        assert_eq!(parse("ws://a:1/name/token").unwrap().to_string(), "ws://a:1");
+    }
+}

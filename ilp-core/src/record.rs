@@ -1,0 +1,319 @@
+//! Records: what a batch makes durable. A worker's state is what its records say, applied in order.
+//!
+//! A record is one byte of kind and fixed-size fields, big-endian; texts and packets follow a u32 length. Every record that moves money
+//! names the accounts and amounts itself, so that it can be applied even where the transfer's own record lies before the snapshot.
+
+use crate::account::AccountId;
+use bytes::{Buf, BufMut};
+use ilp_oer::TransferId;
+
+/// An account's number in the records of one slot: given out in order, never used twice.
+pub(crate) type AccountNo = u32;
+
+/// The number that stands for the connector itself, as sender or receiver.
+pub(crate) const OWN: AccountNo = AccountNo::MAX;
+
+/// An amount at an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Leg {
+    pub(crate) account: AccountNo,
+    pub(crate) amount: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Record<'a> {
+    /// The account exists from here on, in an asset.
+    AccountOpened { no: AccountNo, id: AccountId, asset: &'a str },
+    /// The account exists no more; what was left went to the connector's own account.
+    AccountClosed { no: AccountNo },
+    /// A payment is held: incoming amount taken, outgoing transfer fixed in every byte that leaves.
+    Prepared(Prepared<'a>),
+    /// The outgoing side is paid, the incoming side owes its answer.
+    Fulfilled { key: TransferId, from: Leg, to: Leg, fulfillment: [u8; 32] },
+    /// The incoming side has its money back and is owed its answer.
+    Rejected { key: TransferId, from: Leg, reason: &'a [u8] },
+    /// The incoming side has our answer.
+    AnswerAcked { key: TransferId },
+    /// The incoming side refused our fulfill. `charged`: it had it in time, so its account stays charged; else the own account takes the loss.
+    AnswerRefused { key: TransferId, from: Leg, charged: bool },
+    /// The incoming side never answered our fulfill; it stays charged.
+    Unconfirmed { key: TransferId },
+    /// An incoming unconditional transfer.
+    Charged { from: Leg, id: TransferId, digest: [u8; 16], expires_at: i64 },
+    /// A snapshot begins: what follows and everything before is covered when it ends.
+    SnapshotBegun,
+    /// Part of a snapshot: an account as it stands.
+    Account(AccountState<'a>),
+    /// Part of a snapshot: the connector's own account in an asset.
+    Own { asset: &'a str, balance: i128 },
+    /// Part of a snapshot: a transfer as it stands.
+    Transfer(TransferState<'a>),
+    /// The snapshot is whole: the log before the batch in which it began isn't needed any more.
+    SnapshotEnded,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Prepared<'a> {
+    /// Ours on the outgoing side, and the transfer's name in all later records.
+    pub(crate) key: TransferId,
+    pub(crate) from: Leg,
+    pub(crate) incoming_id: TransferId,
+    pub(crate) digest: [u8; 16],
+    pub(crate) incoming_expires_at: i64,
+    pub(crate) to: Leg,
+    pub(crate) expires_at: i64,
+    pub(crate) condition: [u8; 32],
+    pub(crate) packet: &'a [u8],
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Sums {
+    pub(crate) incoming_prepared: i128,
+    pub(crate) incoming_fulfilled: i128,
+    pub(crate) incoming_unconditional: i128,
+    pub(crate) outgoing_fulfilled: i128,
+    pub(crate) outgoing_unconditional: i128,
+    pub(crate) settlements: i128,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AccountState<'a> {
+    pub(crate) no: AccountNo,
+    pub(crate) id: AccountId,
+    pub(crate) asset: &'a str,
+    pub(crate) sums: Sums,
+}
+
+/// Where a transfer stands, beside what its `Prepared` record says. `None` for what is only remembered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TransferState<'a> {
+    pub(crate) prepared: Prepared<'a>,
+    /// 0 held, 1 fulfilled, 2 rejected.
+    pub(crate) outcome: u8,
+    pub(crate) fulfillment: [u8; 32],
+    pub(crate) reason: &'a [u8],
+    /// The answer to the incoming side is still owed.
+    pub(crate) owed: bool,
+}
+
+/// The log is damaged or of another version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the log's record at byte {offset} of its batch can't be read")]
+pub struct CorruptRecord {
+    /// From the start of the batch.
+    pub offset: usize,
+}
+
+impl<'a> Record<'a> {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::AccountOpened { no, id, asset } => {
+                out.put_u8(1);
+                out.put_u32(*no);
+                put_bytes(out, id.as_bytes());
+                put_bytes(out, asset.as_bytes());
+            }
+            Self::AccountClosed { no } => {
+                out.put_u8(2);
+                out.put_u32(*no);
+            }
+            Self::Prepared(prepared) => {
+                out.put_u8(3);
+                prepared.encode(out);
+            }
+            Self::Fulfilled { key, from, to, fulfillment } => {
+                out.put_u8(4);
+                out.put_slice(key.as_bytes());
+                put_leg(out, *from);
+                put_leg(out, *to);
+                out.put_slice(fulfillment);
+            }
+            Self::Rejected { key, from, reason } => {
+                out.put_u8(5);
+                out.put_slice(key.as_bytes());
+                put_leg(out, *from);
+                put_bytes(out, reason);
+            }
+            Self::AnswerAcked { key } => {
+                out.put_u8(6);
+                out.put_slice(key.as_bytes());
+            }
+            Self::AnswerRefused { key, from, charged } => {
+                out.put_u8(7);
+                out.put_slice(key.as_bytes());
+                put_leg(out, *from);
+                out.put_u8(u8::from(*charged));
+            }
+            Self::Unconfirmed { key } => {
+                out.put_u8(8);
+                out.put_slice(key.as_bytes());
+            }
+            Self::Charged { from, id, digest, expires_at } => {
+                out.put_u8(9);
+                put_leg(out, *from);
+                out.put_slice(id.as_bytes());
+                out.put_slice(digest);
+                out.put_i64(*expires_at);
+            }
+            Self::SnapshotBegun => out.put_u8(10),
+            Self::Account(state) => {
+                out.put_u8(11);
+                out.put_u32(state.no);
+                put_bytes(out, state.id.as_bytes());
+                put_bytes(out, state.asset.as_bytes());
+                let s = &state.sums;
+                for sum in [
+                    s.incoming_prepared,
+                    s.incoming_fulfilled,
+                    s.incoming_unconditional,
+                    s.outgoing_fulfilled,
+                    s.outgoing_unconditional,
+                    s.settlements,
+                ] {
+                    out.put_i128(sum);
+                }
+            }
+            Self::Own { asset, balance } => {
+                out.put_u8(12);
+                put_bytes(out, asset.as_bytes());
+                out.put_i128(*balance);
+            }
+            Self::Transfer(state) => {
+                out.put_u8(13);
+                state.prepared.encode(out);
+                out.put_u8(state.outcome);
+                out.put_slice(&state.fulfillment);
+                put_bytes(out, state.reason);
+                out.put_u8(u8::from(state.owed));
+            }
+            Self::SnapshotEnded => out.put_u8(14),
+        }
+    }
+
+    /// The records of one batch, in order.
+    pub(crate) fn decode_all(batch: &'a [u8]) -> impl Iterator<Item = Result<Self, CorruptRecord>> {
+        let mut rest = batch;
+        std::iter::from_fn(move || {
+            if rest.is_empty() {
+                return None;
+            }
+            let offset = batch.len().saturating_sub(rest.len());
+            let record = Self::decode(&mut rest);
+            if record.is_none() {
+                rest = &[];
+            }
+            Some(record.ok_or(CorruptRecord { offset }))
+        })
+    }
+
+    fn decode(rest: &mut &'a [u8]) -> Option<Self> {
+        Some(match rest.try_get_u8().ok()? {
+            1 => Self::AccountOpened { no: rest.try_get_u32().ok()?, id: AccountId::from_bytes(get_bytes(rest)?)?, asset: get_text(rest)? },
+            2 => Self::AccountClosed { no: rest.try_get_u32().ok()? },
+            3 => Self::Prepared(Prepared::decode(rest)?),
+            4 => Self::Fulfilled { key: get_id(rest)?, from: get_leg(rest)?, to: get_leg(rest)?, fulfillment: get_array(rest)? },
+            5 => Self::Rejected { key: get_id(rest)?, from: get_leg(rest)?, reason: get_bytes(rest)? },
+            6 => Self::AnswerAcked { key: get_id(rest)? },
+            7 => Self::AnswerRefused { key: get_id(rest)?, from: get_leg(rest)?, charged: get_bool(rest)? },
+            8 => Self::Unconfirmed { key: get_id(rest)? },
+            9 => Self::Charged { from: get_leg(rest)?, id: get_id(rest)?, digest: get_array(rest)?, expires_at: rest.try_get_i64().ok()? },
+            10 => Self::SnapshotBegun,
+            11 => {
+                let (no, id) = (rest.try_get_u32().ok()?, AccountId::from_bytes(get_bytes(rest)?)?);
+                let asset = get_text(rest)?;
+                let mut sum = || rest.try_get_i128().ok();
+                let sums = Sums {
+                    incoming_prepared: sum()?,
+                    incoming_fulfilled: sum()?,
+                    incoming_unconditional: sum()?,
+                    outgoing_fulfilled: sum()?,
+                    outgoing_unconditional: sum()?,
+                    settlements: sum()?,
+                };
+                Self::Account(AccountState { no, id, asset, sums })
+            }
+            12 => Self::Own { asset: get_text(rest)?, balance: rest.try_get_i128().ok()? },
+            13 => Self::Transfer(TransferState {
+                prepared: Prepared::decode(rest)?,
+                outcome: rest.try_get_u8().ok()?,
+                fulfillment: get_array(rest)?,
+                reason: get_bytes(rest)?,
+                owed: get_bool(rest)?,
+            }),
+            14 => Self::SnapshotEnded,
+            _ => return None,
+        })
+    }
+}
+
+impl<'a> Prepared<'a> {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.put_slice(self.key.as_bytes());
+        put_leg(out, self.from);
+        out.put_slice(self.incoming_id.as_bytes());
+        out.put_slice(&self.digest);
+        out.put_i64(self.incoming_expires_at);
+        put_leg(out, self.to);
+        out.put_i64(self.expires_at);
+        out.put_slice(&self.condition);
+        put_bytes(out, self.packet);
+    }
+
+    fn decode(rest: &mut &'a [u8]) -> Option<Self> {
+        Some(Self {
+            key: get_id(rest)?,
+            from: get_leg(rest)?,
+            incoming_id: get_id(rest)?,
+            digest: get_array(rest)?,
+            incoming_expires_at: rest.try_get_i64().ok()?,
+            to: get_leg(rest)?,
+            expires_at: rest.try_get_i64().ok()?,
+            condition: get_array(rest)?,
+            packet: get_bytes(rest)?,
+        })
+    }
+}
+
+fn put_leg(out: &mut Vec<u8>, leg: Leg) {
+    out.put_u32(leg.account);
+    out.put_u64(leg.amount);
+}
+
+/// Nothing here is longer than a frame, so the length always fits; were it not to, the record would be cut and refused on reading.
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.put_u32(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+    out.put_slice(bytes);
+}
+
+fn get_leg(rest: &mut &[u8]) -> Option<Leg> {
+    Some(Leg { account: rest.try_get_u32().ok()?, amount: rest.try_get_u64().ok()? })
+}
+
+fn get_array<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    let (head, tail) = rest.split_first_chunk::<N>()?;
+    *rest = tail;
+    Some(*head)
+}
+
+fn get_id(rest: &mut &[u8]) -> Option<TransferId> {
+    get_array(rest).map(TransferId::new)
+}
+
+fn get_bytes<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let len = usize::try_from(rest.try_get_u32().ok()?).ok()?;
+    let (head, tail) = rest.split_at_checked(len)?;
+    *rest = tail;
+    Some(head)
+}
+
+fn get_text<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
+    std::str::from_utf8(get_bytes(rest)?).ok()
+}
+
+fn get_bool(rest: &mut &[u8]) -> Option<bool> {
+    match rest.try_get_u8().ok()? {
+        0 => Some(false),
+        1 => Some(true),
+        _ => None,
+    }
+}

@@ -1,0 +1,21 @@
+//! The connector on the caller's tokio runtime: builder, driver, and the seam to sockets.
+//!
+//! One task drives the worker and all its connections. Endpoints (listeners, diallers) run beside it and hand connections over; the
+//! embedder's receiver runs in futures of the driver's own, a bounded number of them. There are no globals: any number of
+//! connectors can live in one process.
+
+mod builder;
+mod clock;
+mod connection;
+mod driver;
+mod notice;
+mod ready;
+mod supervisor;
+mod transport;
+
+pub use builder::{Connector, ConnectorBuilder, PayError, StartError, Status, StopReport, Stopped};
+pub use clock::{Clock, SystemClock};
+pub use connection::ConnectionStatus;
+pub use notice::Notice;
+pub(crate) use notice::Notices;
+pub use transport::{Connections, Endpoint, NewConnection, Traffic, Transport, TransportError};

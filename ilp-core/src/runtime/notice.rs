@@ -1,0 +1,85 @@
+//! What an operator should hear.
+
+use crate::account::AccountId;
+use std::fmt;
+use std::sync::Arc;
+
+/// Something an operator may want in a log. Never holds secrets or payloads, and is never made once per payment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// An account's peer is there.
+    Connected {
+        /// Whose.
+        account: AccountId,
+        /// Where from or to.
+        peer: String,
+    },
+    /// A connection has ended.
+    Disconnected {
+        /// Whose; `None` if it never proved to be anybody's.
+        account: Option<AccountId>,
+        /// Where from or to.
+        peer: String,
+        /// Why.
+        reason: String,
+    },
+    /// Somebody's credentials were wrong.
+    AuthenticationFailed {
+        /// Where from.
+        peer: String,
+    },
+    /// A connection couldn't be made; it is tried again.
+    EndpointTrouble {
+        /// Which endpoint.
+        endpoint: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// The worker threw its state away, closed its connections and opened its slot again.
+    Restarted {
+        /// Why.
+        cause: String,
+    },
+    /// A commit's outcome is unknown; the same bytes are sent again.
+    CommitUnknown {
+        /// Which batch.
+        seq: u64,
+        /// What the store said.
+        cause: String,
+    },
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connected { account, peer } => write!(f, "account {account} is connected ({peer})"),
+            Self::Disconnected { account: Some(account), peer, reason } => write!(f, "account {account} is gone ({peer}): {reason}"),
+            Self::Disconnected { account: None, peer, reason } => {
+                write!(f, "a connection ended before it authenticated ({peer}): {reason}")
+            }
+            Self::AuthenticationFailed { peer } => write!(f, "wrong credentials from {peer}"),
+            Self::EndpointTrouble { endpoint, reason } => write!(f, "{endpoint}: {reason}"),
+            Self::Restarted { cause } => write!(f, "the worker threw its state away and opened its slot again: {cause}"),
+            Self::CommitUnknown { seq, cause } => write!(f, "the outcome of batch {seq} is unknown, sending it again: {cause}"),
+        }
+    }
+}
+
+/// The embedder's callback, if there is one.
+#[derive(Clone, Default)]
+pub(crate) struct Notices(pub(super) Option<Arc<dyn Fn(Notice) + Send + Sync>>);
+
+impl Notices {
+    pub(crate) fn send(&self, notice: Notice) {
+        if let Some(callback) = &self.0 {
+            callback(notice);
+        }
+    }
+}
+
+impl fmt::Debug for Notices {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Notices(callback)" } else { "Notices(none)" })
+    }
+}

@@ -1,0 +1,111 @@
+//! Opens the slot, runs the driver, and opens the slot again when the worker's state can't be trusted any more.
+
+use super::builder::{Command, StartError};
+use super::driver::{Driver, Exit};
+use super::{Clock, Notice, Notices};
+use crate::account::{AccountConfig, AccountId};
+use crate::auth::Authenticator;
+use crate::event::Event;
+use crate::limits::Limits;
+use crate::receiver::Receiver;
+use crate::store::{BalanceStore, OpenedSlot, SlotName};
+use crate::worker::{Worker, WorkerConfig};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// What outlives a worker.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) slot: SlotName,
+    pub(super) worker: WorkerConfig,
+    pub(super) limits: Limits,
+    pub(super) store: Arc<dyn BalanceStore>,
+    pub(super) authenticator: Arc<dyn Authenticator>,
+    pub(super) receiver: Option<Arc<dyn Receiver>>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) notices: Notices,
+    pub(super) events: Option<mpsc::UnboundedSender<Event>>,
+    pub(super) accounts: Mutex<BTreeMap<AccountId, AccountConfig>>,
+    pub(super) seeds: Mutex<Seeds>,
+}
+
+/// Where a worker's seed comes from: the operating system, or the embedder.
+#[derive(Debug)]
+pub(super) enum Seeds {
+    System,
+    /// Used for the first worker; each further one gets the next number.
+    Given([u8; 32]),
+}
+
+impl Seeds {
+    fn next(&mut self) -> Result<[u8; 32], StartError> {
+        match self {
+            Self::System => {
+                let mut seed = [0; 32];
+                getrandom::fill(&mut seed).map_err(|error| StartError::Randomness(error.to_string()))?;
+                Ok(seed)
+            }
+            Self::Given(seed) => {
+                let given = *seed;
+                for byte in seed.iter_mut() {
+                    *byte = byte.wrapping_add(1);
+                    if *byte != 0 {
+                        break;
+                    }
+                }
+                Ok(given)
+            }
+        }
+    }
+}
+
+impl Shared {
+    pub(super) fn accounts(&self) -> MutexGuard<'_, BTreeMap<AccountId, AccountConfig>> {
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn send_event(&self, event: Event) {
+        if let Some(events) = &self.events {
+            let _ = events.send(event);
+        }
+    }
+
+    pub(super) async fn open(self: &Arc<Self>) -> Result<(Worker, OpenedSlot), StartError> {
+        let opened = self.store.open(&self.slot).await?;
+        let seed = self.seeds.lock().unwrap_or_else(PoisonError::into_inner).next()?;
+        let config = WorkerConfig { seed, ..self.worker.clone() };
+        let worker = Worker::open(config, &opened, self.clock.now())?;
+        Ok((worker, opened))
+    }
+}
+
+/// Runs workers one after the other until told to stop.
+pub(super) async fn supervise(shared: Arc<Shared>, first: (Worker, OpenedSlot), mut commands: mpsc::Receiver<Command>) {
+    let mut opened = Some(first);
+    let mut pause = Duration::from_millis(20);
+    loop {
+        let (worker, slot) = match opened.take() {
+            Some(opened) => opened,
+            None => match shared.open().await {
+                Ok(opened) => opened,
+                Err(error) => {
+                    shared.notices.send(Notice::Restarted { cause: format!("the slot can't be opened, trying again: {error}") });
+                    tokio::time::sleep(pause).await;
+                    pause = pause.saturating_mul(2).min(Duration::from_secs(5));
+                    continue;
+                }
+            },
+        };
+        let mut driver = Driver::new(shared.clone(), worker, &slot);
+        driver.add_accounts();
+        match driver.run(&mut commands).await {
+            Exit::Stopped => return,
+            Exit::Poisoned(cause) => {
+                shared.notices.send(Notice::Restarted { cause });
+                tokio::time::sleep(pause).await;
+            }
+        }
+    }
+}

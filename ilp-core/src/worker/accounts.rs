@@ -1,0 +1,228 @@
+//! Accounts of a worker: added, configured, closed.
+
+use super::batch::{Effect, ReplyId};
+use super::{AssetBook, ConnectionId, Worker, WorkerError};
+use crate::account::{AccountConfig, AccountId, Asset};
+use crate::link::PeerProtocol;
+use crate::record::{AccountNo, OWN, Record, Sums};
+use ilp_oer::Address;
+
+/// An account as its worker holds it.
+#[derive(Debug)]
+pub(super) struct Account {
+    pub(super) id: AccountId,
+    pub(super) address: Address,
+    /// Index into the worker's assets.
+    pub(super) asset: usize,
+    pub(super) credit_limit: i128,
+    pub(super) max_packet: u64,
+    pub(super) protocol: PeerProtocol,
+    pub(super) sums: Sums,
+    /// Always what `sums` add up to.
+    pub(super) balance: i128,
+    /// Transfers it sent that are held or whose answer it is owed.
+    pub(super) in_flight: u32,
+    /// Transfers on their way to it.
+    pub(super) out_flight: u32,
+    /// Transfers it sent that can still be repeated, those in flight too.
+    pub(super) remembered: u32,
+    pub(super) connection: Option<ConnectionId>,
+    /// In the configuration. Otherwise only its books are here.
+    pub(super) configured: bool,
+    pub(super) closing: Option<(bool, ReplyId)>,
+}
+
+/// Why an account can't be added or removed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AccountError {
+    /// There is none of this id.
+    #[error("there is no account {0}")]
+    Unknown(AccountId),
+    /// One of this name exists with another parallelism.
+    #[error("account {id} exists as {existing}: the parallelism is part of an account's id and can't be changed")]
+    OtherParallelism {
+        /// Asked for.
+        id: AccountId,
+        /// There already.
+        existing: AccountId,
+    },
+    /// Its books are in another asset.
+    #[error("account {id} has its books in {books}, they can't be continued in {asked}")]
+    OtherAsset {
+        /// Whose.
+        id: AccountId,
+        /// As recorded.
+        books: String,
+        /// As configured.
+        asked: String,
+    },
+    /// Two accounts can't have one route.
+    #[error("route {prefix} of account {id} belongs to account {taken_by} already")]
+    RouteTaken {
+        /// Whose.
+        id: AccountId,
+        /// Which.
+        prefix: Address,
+        /// By whom.
+        taken_by: String,
+    },
+    /// Its name makes an address that is too long.
+    #[error("the address of account {0} would be too long")]
+    AddressTooLong(AccountId),
+    /// It can't be closed while it has a balance. It goes on as before.
+    #[error("account {id} has a balance of {balance}: settle it, or close the account with a write-off")]
+    Balance {
+        /// Whose.
+        id: AccountId,
+        /// What the connector owes its holder.
+        balance: i128,
+    },
+    /// It is being closed already.
+    #[error("account {0} is being closed already")]
+    Closing(AccountId),
+    /// The connector has stopped.
+    #[error("the connector has stopped")]
+    Stopped,
+}
+
+impl Worker {
+    pub(super) fn add_account(&mut self, config: AccountConfig, reply: ReplyId) -> Result<(), WorkerError> {
+        let result = match self.check_account(&config) {
+            Ok(address) => {
+                self.configure_account(config, address)?;
+                Ok(())
+            }
+            Err(error) => Err(error),
+        };
+        self.effect(Effect::Account { reply, result });
+        Ok(())
+    }
+
+    fn check_account(&self, config: &AccountConfig) -> Result<Address, AccountError> {
+        let id = &config.id;
+        let address = self.config.address.join(id.name()).map_err(|_| AccountError::AddressTooLong(id.clone()))?;
+        let same_name = |account: &&Account| account.id.name() == id.name() && account.id != *id;
+        if let Some(other) = self.accounts.iter().flatten().find(same_name) {
+            return Err(AccountError::OtherParallelism { id: id.clone(), existing: other.id.clone() });
+        }
+        let existing = self.by_id.get(id).copied();
+        if let Some(account) = existing.and_then(|no| self.account(no)) {
+            let books = self.asset(account.asset);
+            if account.closing.is_some() {
+                return Err(AccountError::Closing(id.clone()));
+            }
+            if books != Some(&config.asset) {
+                let books = books.map(ToString::to_string).unwrap_or_default();
+                return Err(AccountError::OtherAsset { id: id.clone(), books, asked: config.asset.to_string() });
+            }
+        }
+        for prefix in config.routes.iter().chain([&address]) {
+            if let Some(no) = self.routes.get_exact(prefix.as_str()).filter(|no| Some(*no) != existing) {
+                let taken_by =
+                    if no == OWN { "the connector itself".into() } else { self.account(no).map(|a| a.id.to_string()).unwrap_or_default() };
+                return Err(AccountError::RouteTaken { id: id.clone(), prefix: prefix.clone(), taken_by });
+            }
+        }
+        Ok(address)
+    }
+
+    fn configure_account(&mut self, config: AccountConfig, address: Address) -> Result<(), WorkerError> {
+        let no = match self.by_id.get(&config.id) {
+            Some(no) => *no,
+            None => {
+                let no = AccountNo::try_from(self.accounts.len()).ok().filter(|no| *no != OWN);
+                let no = no.ok_or(WorkerError::Inconsistent("too many accounts"))?;
+                let asset = asset_text(&config.asset);
+                self.record(&Record::AccountOpened { no, id: config.id.clone(), asset: &asset })?;
+                no
+            }
+        };
+        self.routes.remove_hop(no);
+        for prefix in config.routes.iter().chain([&address]) {
+            self.routes.insert(prefix, no);
+        }
+        if let Some(account) = self.account_mut(no) {
+            account.address = address;
+            account.credit_limit = config.credit_limit.into();
+            account.max_packet = config.max_packet;
+            account.protocol = config.protocol;
+            account.configured = true;
+        }
+        Ok(())
+    }
+
+    pub(super) fn remove_account(&mut self, id: &AccountId, write_off: bool, reply: ReplyId) {
+        let no = self.by_id.get(id).copied();
+        let error = match no.and_then(|no| self.account_mut(no)) {
+            None => AccountError::Unknown(id.clone()),
+            Some(account) if account.closing.is_some() => AccountError::Closing(id.clone()),
+            Some(account) => {
+                account.closing = Some((write_off, reply));
+                self.closing.extend(no);
+                return;
+            }
+        };
+        self.effect(Effect::Account { reply, result: Err(error) });
+    }
+
+    /// Closes accounts that were told to and have nothing in flight any more.
+    pub(super) fn finish_closing(&mut self) -> Result<(), WorkerError> {
+        for no in std::mem::take(&mut self.closing) {
+            let Some(account) = self.account_mut(no) else { continue };
+            let Some((write_off, reply)) = account.closing else { continue };
+            if account.in_flight > 0 || account.out_flight > 0 {
+                self.closing.push(no);
+                continue;
+            }
+            if account.balance != 0 && !write_off {
+                account.closing = None;
+                let error = AccountError::Balance { id: account.id.clone(), balance: account.balance };
+                self.effect(Effect::Account { reply, result: Err(error) });
+                continue;
+            }
+            if let Some(connection) = account.connection.take() {
+                self.connections.remove(&connection);
+                self.effect(Effect::Close { connection, reason: "the account was closed" });
+            }
+            self.routes.remove_hop(no);
+            self.record(&Record::AccountClosed { no })?;
+            self.effect(Effect::Account { reply, result: Ok(()) });
+        }
+        Ok(())
+    }
+
+    pub(super) fn asset(&self, index: usize) -> Option<&Asset> {
+        self.assets.get(index).map(|book| &book.asset)
+    }
+
+    /// The index of an asset written as `code/scale`, made if it is new.
+    pub(super) fn asset_index(&mut self, text: &str) -> usize {
+        let asset = match text.rsplit_once('/') {
+            Some((code, scale)) => Asset::new(code, scale.parse().unwrap_or_default()),
+            None => Asset::new(text, 0),
+        };
+        match self.assets.iter().position(|book| book.asset == asset) {
+            Some(index) => index,
+            None => {
+                self.assets.push(AssetBook { asset, own: 0 });
+                self.rates_for_new_asset();
+                self.assets.len().saturating_sub(1)
+            }
+        }
+    }
+
+    fn rates_for_new_asset(&mut self) {
+        for rate in &self.config.rates {
+            let index = |asset: &Asset| self.assets.iter().position(|book| book.asset == *asset);
+            if let (Some(from), Some(to)) = (index(&rate.from), index(&rate.to)) {
+                self.rates.insert((from, to), (rate.numerator, rate.denominator));
+            }
+        }
+    }
+}
+
+/// How records name an asset.
+pub(super) fn asset_text(asset: &Asset) -> String {
+    asset.to_string()
+}

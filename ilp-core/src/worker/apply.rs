@@ -1,0 +1,331 @@
+//! Records change the state; nothing else does. The same code runs in a step and when a log is read.
+
+use super::accounts::Account;
+use super::{Active, Outcome, Transfer, Worker, WorkerError};
+use crate::link::PeerProtocol;
+use crate::record::{AccountNo, AccountState, Leg, OWN, Prepared, Record, TransferState};
+use crate::wheel::Timer;
+use bytes::Bytes;
+use ilp_oer::ilp::ErrorPacket;
+use ilp_oer::{Condition, ErrorCode, Timestamp, TransferId};
+
+/// Sums stay within this, either way: beyond what any number of u64 amounts a connector sees in its life can add up to.
+pub(super) const SUM_MAX: i128 = 1 << 100;
+
+impl Worker {
+    /// Writes a record into the batch under way and applies it.
+    pub(super) fn record(&mut self, record: &Record<'_>) -> Result<(), WorkerError> {
+        self.pending.dirty = true;
+        self.record_lazily(record)
+    }
+
+    /// The same, but the record may wait for a later batch: if it is lost, all that happens is that something is said once more.
+    pub(super) fn record_lazily(&mut self, record: &Record<'_>) -> Result<(), WorkerError> {
+        record.encode(&mut self.pending.blob);
+        self.pending.records = self.pending.records.saturating_add(1);
+        self.apply(record)
+    }
+
+    pub(super) fn apply(&mut self, record: &Record<'_>) -> Result<(), WorkerError> {
+        match record {
+            Record::AccountOpened { no, id, asset } => {
+                self.open_account(&AccountState { no: *no, id: id.clone(), asset, sums: Default::default() })
+            }
+            Record::AccountClosed { no } => self.close_account(*no),
+            Record::Prepared(prepared) => {
+                self.change(prepared.from, |sums, x| add(&mut sums.incoming_prepared, x))?;
+                self.insert_transfer(prepared, Outcome::Held)
+            }
+            Record::Fulfilled { key, from, to, fulfillment } => {
+                self.change(*from, |sums, x| {
+                    add(&mut sums.incoming_prepared, -x)?;
+                    add(&mut sums.incoming_fulfilled, x)
+                })?;
+                self.change(*to, |sums, y| add(&mut sums.outgoing_fulfilled, y))?;
+                // Paid from or to the connector itself, one side only has another account.
+                self.change_own(*from, 1)?;
+                self.change_own(*to, -1)?;
+                self.decide(key, Outcome::Fulfilled(*fulfillment), &[]);
+                Ok(())
+            }
+            Record::Rejected { key, from, reason } => {
+                self.change(*from, |sums, x| add(&mut sums.incoming_prepared, -x))?;
+                self.decide(key, Outcome::Rejected(code_of(reason)), reason);
+                Ok(())
+            }
+            Record::AnswerAcked { key } => {
+                self.settle_answer(key);
+                Ok(())
+            }
+            Record::AnswerRefused { key, from, charged } => {
+                if !charged {
+                    self.change(*from, |sums, x| add(&mut sums.incoming_fulfilled, -x))?;
+                    self.change_own(*from, -1)?;
+                }
+                self.settle_answer(key);
+                Ok(())
+            }
+            Record::Unconfirmed { key } => {
+                self.settle_answer(key);
+                Ok(())
+            }
+            Record::Charged { from, id, digest, expires_at } => {
+                self.change(*from, |sums, x| add(&mut sums.incoming_unconditional, x))?;
+                self.change_own(*from, 1)?;
+                self.insert_transfer(
+                    &Prepared {
+                        key: *id,
+                        from: *from,
+                        incoming_id: *id,
+                        digest: *digest,
+                        incoming_expires_at: *expires_at,
+                        to: Leg { account: OWN, amount: from.amount },
+                        expires_at: *expires_at,
+                        condition: [0; 32],
+                        packet: &[],
+                    },
+                    Outcome::Charged,
+                )
+            }
+            Record::Account(state) => self.open_account(state),
+            Record::Own { asset, balance } => {
+                let index = self.asset_index(asset);
+                if let Some(book) = self.assets.get_mut(index) {
+                    book.own = *balance;
+                }
+                Ok(())
+            }
+            Record::Transfer(state) => self.restore_transfer(state),
+            Record::SnapshotBegun | Record::SnapshotEnded => Ok(()),
+        }
+    }
+
+    fn open_account(&mut self, state: &AccountState<'_>) -> Result<(), WorkerError> {
+        let index = usize::try_from(state.no).map_err(|_| WorkerError::Inconsistent("account number"))?;
+        let asset = self.asset_index(state.asset);
+        if self.accounts.len() <= index {
+            // Numbers are given out in order, and closed accounts keep theirs: what is skipped here was closed before the snapshot.
+            self.accounts.resize_with(index.saturating_add(1), || None);
+        }
+        let address = self.config.address.join(state.id.name()).map_err(|_| WorkerError::Inconsistent("account address"))?;
+        let existing = self.account_mut(state.no);
+        let balance = balance_of(&state.sums).ok_or_else(|| WorkerError::Overflow(state.id.to_string()))?;
+        match existing {
+            Some(account) => {
+                account.sums = state.sums;
+                account.balance = balance;
+            }
+            None => {
+                self.by_id.insert(state.id.clone(), state.no);
+                if let Some(place) = self.accounts.get_mut(index) {
+                    *place = Some(Account {
+                        id: state.id.clone(),
+                        address,
+                        asset,
+                        credit_limit: 0,
+                        max_packet: 0,
+                        protocol: PeerProtocol::Clp,
+                        sums: state.sums,
+                        balance,
+                        in_flight: 0,
+                        out_flight: 0,
+                        remembered: 0,
+                        connection: None,
+                        configured: false,
+                        closing: None,
+                    });
+                }
+            }
+        }
+        self.pending.touched.push(state.no);
+        Ok(())
+    }
+
+    fn close_account(&mut self, no: AccountNo) -> Result<(), WorkerError> {
+        let place = usize::try_from(no).ok().and_then(|index| self.accounts.get_mut(index));
+        if let Some(account) = place.and_then(Option::take) {
+            self.by_id.remove(&account.id);
+            if let Some(book) = self.assets.get_mut(account.asset) {
+                book.own = checked(book.own, account.balance).ok_or_else(|| WorkerError::Overflow(book.asset.to_string()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Changes the sums of the account at a leg by its amount; the balance follows.
+    fn change(&mut self, leg: Leg, change: impl FnOnce(&mut crate::record::Sums, i128) -> Changed) -> Result<(), WorkerError> {
+        if leg.account == OWN {
+            return Ok(());
+        }
+        let replaying = self.replaying;
+        let Some(account) = self.account_mut(leg.account) else {
+            return if replaying { Ok(()) } else { Err(WorkerError::Inconsistent("a record names an account that isn't there")) };
+        };
+        let changed = change(&mut account.sums, leg.amount.into());
+        let balance = balance_of(&account.sums).filter(|_| changed.is_some());
+        account.balance = balance.ok_or_else(|| WorkerError::Overflow(account.id.to_string()))?;
+        self.pending.touched.push(leg.account);
+        Ok(())
+    }
+
+    /// Moves a leg's amount to (1) or from (−1) the connector's own account in the leg's asset.
+    fn change_own(&mut self, leg: Leg, sign: i128) -> Result<(), WorkerError> {
+        let Some(asset) = self.account(leg.account).map(|account| account.asset) else {
+            return Ok(());
+        };
+        let Some(book) = self.assets.get_mut(asset) else {
+            return Ok(());
+        };
+        let amount = i128::from(leg.amount).checked_mul(sign);
+        book.own = amount.and_then(|amount| checked(book.own, amount)).ok_or_else(|| WorkerError::Overflow(book.asset.to_string()))?;
+        Ok(())
+    }
+
+    fn insert_transfer(&mut self, prepared: &Prepared<'_>, outcome: Outcome) -> Result<(), WorkerError> {
+        let time = |ms| Timestamp::from_unix_millis(ms).map_err(|_| WorkerError::Inconsistent("a time out of range"));
+        let (incoming_expires_at, expires_at) = (time(prepared.incoming_expires_at)?, time(prepared.expires_at)?);
+        let full = |_| WorkerError::Inconsistent("too many transfers");
+        let index = u32::try_from(self.transfers.vacant_key()).map_err(full)?;
+        let active = match outcome {
+            Outcome::Charged => None,
+            _ => Some(
+                u32::try_from(self.active.insert(Active {
+                    transfer: index,
+                    condition: Condition::new(prepared.condition),
+                    packet: Bytes::copy_from_slice(prepared.packet),
+                    sends: 0,
+                    sent_on: None,
+                    acked: false,
+                    pay: None,
+                    reason: Bytes::new(),
+                    answer_sends: 0,
+                    answered_on: None,
+                    in_time: false,
+                    recovered: self.replaying,
+                }))
+                .map_err(full)?,
+            ),
+        };
+        self.transfers.insert(Transfer {
+            key: prepared.key,
+            from: prepared.from,
+            incoming_id: prepared.incoming_id,
+            digest: prepared.digest,
+            incoming_expires_at,
+            to: prepared.to,
+            expires_at,
+            outcome,
+            active,
+        });
+        if prepared.from.account != OWN {
+            self.incoming.insert((prepared.from.account, prepared.incoming_id), index);
+        }
+        let (mut due, check) = (incoming_expires_at, super::check_of(&prepared.key));
+        if outcome != Outcome::Charged {
+            self.outgoing.insert(prepared.key, index);
+            due = expires_at.saturating_add_millis(self.config.timing.grace_ms);
+        }
+        self.wheel.insert(Timer { index, check }, due);
+        self.count(prepared.from.account, prepared.to.account, active.is_some(), 1, 1);
+        if active.is_some() && prepared.to.account == OWN {
+            self.receiving = self.receiving.saturating_add(1);
+        }
+        Ok(())
+    }
+
+    /// Changes the numbers of transfers of a sender and a next hop, by +1 or −1 (0 leaves one).
+    pub(super) fn count(&mut self, from: AccountNo, to: AccountNo, flight: bool, in_flight: i32, remembered: i32) {
+        if let Some(account) = self.account_mut(from) {
+            account.remembered = account.remembered.saturating_add_signed(remembered);
+            if flight {
+                account.in_flight = account.in_flight.saturating_add_signed(in_flight);
+            }
+        }
+        if flight
+            && remembered >= 0
+            && let Some(account) = self.account_mut(to)
+        {
+            account.out_flight = account.out_flight.saturating_add_signed(in_flight);
+        }
+    }
+
+    fn decide(&mut self, key: &TransferId, outcome: Outcome, reason: &[u8]) {
+        let Some(index) = self.outgoing.get(key).copied() else { return };
+        let place = usize::try_from(index).ok();
+        let Some(transfer) = place.and_then(|index| self.transfers.get_mut(index)) else { return };
+        transfer.outcome = outcome;
+        let (from, to, active) = (transfer.from.account, transfer.to.account, transfer.active);
+        if to == OWN {
+            self.receiving = self.receiving.saturating_sub(1);
+        } else if let Some(account) = self.account_mut(to) {
+            account.out_flight = account.out_flight.saturating_sub(1);
+        }
+        if let Some(active) = active.and_then(|a| usize::try_from(a).ok()).and_then(|a| self.active.get_mut(a)) {
+            active.reason = Bytes::copy_from_slice(reason);
+            active.packet = Bytes::new();
+        }
+        if from == OWN {
+            self.settle_answer(key);
+        }
+    }
+
+    /// Nothing is owed any more: the transfer is only remembered from here on.
+    fn settle_answer(&mut self, key: &TransferId) {
+        let index = self.outgoing.get(key).and_then(|index| usize::try_from(*index).ok());
+        let Some(transfer) = index.and_then(|index| self.transfers.get_mut(index)) else { return };
+        let Some(active) = transfer.active.take().and_then(|active| usize::try_from(active).ok()) else { return };
+        let from = transfer.from.account;
+        self.active.try_remove(active);
+        if let Some(account) = self.account_mut(from) {
+            account.in_flight = account.in_flight.saturating_sub(1);
+        }
+    }
+
+    fn restore_transfer(&mut self, state: &TransferState<'_>) -> Result<(), WorkerError> {
+        if !self.replaying || self.outgoing.contains_key(&state.prepared.key) {
+            // A snapshot of what is here changes nothing.
+            return Ok(());
+        }
+        if state.outcome == 3 {
+            return match self.incoming.contains_key(&(state.prepared.from.account, state.prepared.incoming_id)) {
+                true => Ok(()),
+                false => self.insert_transfer(&state.prepared, Outcome::Charged),
+            };
+        }
+        self.insert_transfer(&state.prepared, Outcome::Held)?;
+        match state.outcome {
+            1 => self.decide(&state.prepared.key, Outcome::Fulfilled(state.fulfillment), &[]),
+            2 => self.decide(&state.prepared.key, Outcome::Rejected(code_of(state.reason)), state.reason),
+            _ => return Ok(()),
+        }
+        if !state.owed {
+            self.settle_answer(&state.prepared.key);
+        }
+        Ok(())
+    }
+}
+
+type Changed = Option<()>;
+
+fn add(sum: &mut i128, amount: i128) -> Changed {
+    *sum = checked(*sum, amount)?;
+    Some(())
+}
+
+/// The sum, if it is within the range of the books.
+fn checked(a: i128, b: i128) -> Option<i128> {
+    a.checked_add(b).filter(|sum| (-SUM_MAX..=SUM_MAX).contains(sum))
+}
+
+/// The balance, in the connector's words: what the holder earned and was given, less what it spent and has on its way.
+pub(super) fn balance_of(sums: &crate::record::Sums) -> Option<i128> {
+    [sums.outgoing_unconditional, sums.settlements].into_iter().try_fold(sums.outgoing_fulfilled, checked).and_then(|plus| {
+        [sums.incoming_fulfilled, sums.incoming_unconditional, sums.incoming_prepared]
+            .into_iter()
+            .try_fold(plus, |sum, minus| checked(sum, minus.checked_neg()?))
+    })
+}
+
+fn code_of(reason: &[u8]) -> ErrorCode {
+    ErrorPacket::decode(reason).map_or(ErrorCode::T00_INTERNAL_ERROR, |error| error.code)
+}

@@ -1,0 +1,176 @@
+//! What goes into a step and what comes out.
+
+use super::{Pending, Tag, Worker, WorkerError};
+use crate::account::{AccountConfig, AccountId};
+use crate::event::Event;
+use crate::link::{Answer, LinkCommand, LinkEvent, RequestId};
+use crate::receiver::IncomingPayment;
+use crate::refusal::Refusal;
+use bytes::Bytes;
+use ilp_oer::{Address, Amount, Condition, Fulfillment, Timestamp};
+
+/// A connection, numbered by the driver; never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(pub u64);
+
+/// A call of `pay`, numbered by the driver.
+pub type PayId = u64;
+
+/// A request of the embedder's to change accounts, numbered by the driver.
+pub type ReplyId = u64;
+
+/// What a worker is told.
+#[derive(Debug)]
+pub enum Input {
+    /// A peer did something. `Authenticate` and `Authenticated` are the driver's and are ignored here.
+    Link {
+        /// Where.
+        connection: ConnectionId,
+        /// What.
+        event: LinkEvent,
+    },
+    /// A connection has proved to be an account's. It replaces an earlier one, which is closed.
+    Connected {
+        /// Which.
+        connection: ConnectionId,
+        /// Whose.
+        account: AccountId,
+    },
+    /// A connection is gone.
+    Disconnected {
+        /// Which.
+        connection: ConnectionId,
+    },
+    /// The embedder's receiver has decided about a payment to the connector's own address.
+    Received {
+        /// As released.
+        delivery: Delivery,
+        /// The preimage, or why not.
+        result: Result<Fulfillment, Refusal>,
+    },
+    /// The embedder pays from the connector's own account.
+    Pay(Pay),
+    /// An account comes into being, or gets another configuration.
+    AddAccount {
+        /// How it shall be.
+        config: AccountConfig,
+        /// Comes back with the result.
+        reply: ReplyId,
+    },
+    /// An account takes no new payments, and is closed when it has none in flight.
+    RemoveAccount {
+        /// Which.
+        id: AccountId,
+        /// What is left of its balance goes to the connector's own account; else a balance keeps it from being closed.
+        write_off: bool,
+        /// Comes back with the result.
+        reply: ReplyId,
+    },
+}
+
+/// A payment from the connector's own account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pay {
+    /// Comes back with the result.
+    pub id: PayId,
+    /// Where to.
+    pub destination: Address,
+    /// What the next hop gets, and what shall arrive, in base units of the next hop's account.
+    pub amount: Amount,
+    /// SHA-256 of the fulfillment.
+    pub condition: Condition,
+    /// When the next hop's transfer expires.
+    pub expires_at: Timestamp,
+    /// For the receiver; at most 32,767 bytes.
+    pub data: Bytes,
+}
+
+/// Names a delivery to the embedder's receiver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delivery(pub(super) Tag);
+
+/// What one step produced. It never changes afterwards: a commit whose outcome is unknown is sent again byte by byte.
+#[derive(Debug)]
+#[must_use = "its effects must be released once it is durable"]
+pub struct Batch {
+    /// What must be durable before this batch, and every later one, is released.
+    pub commit: Option<BatchCommit>,
+    effects: Vec<Effect>,
+}
+
+/// The durable part of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchCommit {
+    /// Without gaps.
+    pub seq: u64,
+    /// The records.
+    pub blob: Bytes,
+    /// The balances it touched.
+    pub balances: Vec<(AccountId, i128)>,
+    /// Batches below aren't needed once this one is durable.
+    pub cut_below: Option<u64>,
+}
+
+/// What others can see of a batch, held until it is durable. What it names is looked up again at release.
+#[derive(Debug)]
+pub(super) enum Effect {
+    Answer { connection: ConnectionId, request: RequestId, answer: Answer },
+    Prepare(Tag),
+    Answered(Tag),
+    Deliver { tag: Tag, payment: Box<IncomingPayment> },
+    Paid { id: PayId, result: Result<Fulfillment, Bytes> },
+    Account { reply: ReplyId, result: Result<(), crate::AccountError> },
+    Close { connection: ConnectionId, reason: &'static str },
+    Event(Box<Event>),
+}
+
+/// What the driver does with a released effect.
+#[derive(Debug)]
+pub enum Released {
+    /// Hand it to the connection's link. If the connection is gone, drop it.
+    Command(ConnectionId, LinkCommand),
+    /// Ask the embedder's receiver; bring the result as [`Input::Received`].
+    Deliver(Delivery, Box<IncomingPayment>),
+    /// A call of `pay` has ended: fulfilled, or with a whole ILP error packet.
+    Paid(PayId, Result<Fulfillment, Bytes>),
+    /// An account was added or removed, or not.
+    Account(ReplyId, Result<(), crate::AccountError>),
+    /// For the embedder's event stream.
+    Event(Box<Event>),
+}
+
+impl Batch {
+    /// Whether nothing is in it: no commit, no effect.
+    pub fn is_empty(&self) -> bool {
+        self.commit.is_none() && self.effects.is_empty()
+    }
+
+    pub(super) fn into_effects(self) -> Vec<Effect> {
+        self.effects
+    }
+}
+
+impl Worker {
+    /// Closes the step: what was recorded becomes a commit, unless all of it can wait.
+    pub(super) fn seal(&mut self) -> Result<Batch, WorkerError> {
+        let Pending { dirty, seq, .. } = self.pending;
+        let commit = if dirty {
+            let seq = seq.checked_add(1).ok_or(WorkerError::Inconsistent("the log is full"))?;
+            let cut_below = self.snapshot_step(seq);
+            self.pending.dirty = false;
+            self.pending.seq = seq;
+            self.pending.records = 0;
+            let blob = Bytes::from(std::mem::take(&mut self.pending.blob));
+            self.pending.touched.sort_unstable();
+            self.pending.touched.dedup();
+            let touched = std::mem::take(&mut self.pending.touched);
+            let balances = touched.iter().filter_map(|no| self.account(*no)).map(|a| (a.id.clone(), a.balance)).collect();
+            self.pending.touched = touched;
+            self.pending.touched.clear();
+            Some(BatchCommit { seq, blob, balances, cut_below })
+        } else {
+            None
+        };
+        Ok(Batch { commit, effects: std::mem::take(&mut self.pending.effects) })
+    }
+}

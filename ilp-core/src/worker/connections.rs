@@ -1,0 +1,125 @@
+//! Connections: which account is where, and what is said again on a new one.
+
+use super::accounts::Account;
+use super::batch::Effect;
+use super::{ConnectionId, Outcome, Tag, Worker, WorkerError};
+use crate::account::AccountId;
+use crate::link::{Answer, LinkEvent, Payload, RequestId, SubProtocol};
+use crate::record::AccountNo;
+use crate::refusal::Refusal;
+use bytes::Bytes;
+use ilp_oer::sub::{Balance, Info, Liquidity, LiquidityAnswer};
+use ilp_oer::{DecodeError, Timestamp};
+
+impl Worker {
+    pub(super) fn connected(&mut self, connection: ConnectionId, id: &AccountId) {
+        let no = self.by_id.get(id).copied();
+        let Some((no, account)) = no.and_then(|no| Some((no, self.account_mut(no)?))) else {
+            self.effect(Effect::Close { connection, reason: "the account is gone" });
+            return;
+        };
+        if let Some(old) = account.connection.replace(connection) {
+            self.connections.remove(&old);
+            self.effect(Effect::Close { connection: old, reason: "replaced by a newer connection of the account" });
+        }
+        self.connections.insert(connection, no);
+        self.say_again(no);
+    }
+
+    /// Answers that the account is owed, and transfers it hasn't acknowledged. Whether each may be sent (again) is decided at release.
+    fn say_again(&mut self, no: AccountNo) {
+        let mut effects = Vec::new();
+        for (_, active) in &self.active {
+            let Some(transfer) = self.transfer_at(active.transfer) else { continue };
+            let tag = Tag::of(active.transfer, &transfer.key);
+            match transfer.outcome {
+                Outcome::Held if transfer.to.account == no && !active.acked => effects.push(Effect::Prepare(tag)),
+                Outcome::Fulfilled(_) | Outcome::Rejected(_) if transfer.from.account == no => effects.push(Effect::Answered(tag)),
+                _ => {}
+            }
+        }
+        self.pending.effects.append(&mut effects);
+    }
+
+    pub(super) fn disconnected(&mut self, connection: ConnectionId) {
+        if let Some(no) = self.connections.remove(&connection)
+            && let Some(account) = self.account_mut(no)
+            && account.connection == Some(connection)
+        {
+            account.connection = None;
+        }
+    }
+
+    pub(super) fn link_event(&mut self, connection: ConnectionId, event: LinkEvent, now: Timestamp) -> Result<(), WorkerError> {
+        match event {
+            LinkEvent::Prepare { request, transfer } => self.on_prepare(connection, request, transfer, now),
+            LinkEvent::Fulfill { request, id, fulfillment } => self.on_fulfill(connection, request, id, fulfillment, now),
+            LinkEvent::Reject { request, id, reason } => self.on_reject(connection, request, id, reason, now),
+            LinkEvent::Transfer { request, id, amount, expires_at, payload } => {
+                self.on_unconditional(connection, request, id, amount, expires_at, &payload, now)
+            }
+            LinkEvent::Message { request, payload } => {
+                self.on_message(connection, request, &payload, now);
+                Ok(())
+            }
+            LinkEvent::Answered { tag, answer } => self.on_answered(tag, &answer, now),
+            LinkEvent::Authenticate(_) | LinkEvent::Authenticated { .. } => Ok(()),
+        }
+    }
+
+    /// Requests without money.
+    fn on_message(&mut self, connection: ConnectionId, request: RequestId, payload: &Payload, now: Timestamp) {
+        let Some(account) = self.connections.get(&connection).and_then(|no| self.account(*no)) else { return };
+        let answer = match self.message_response(account, payload) {
+            Ok(Some(data)) => Answer::Response(Payload { protocol: payload.protocol, data: Bytes::from(data) }),
+            Ok(None) => Answer::Ack,
+            Err(refusal) => Answer::Error(refusal.to_packet(&self.config.address, now)),
+        };
+        self.effect(Effect::Answer { connection, request, answer });
+    }
+
+    /// What a message is answered with; `None` for an ack.
+    fn message_response(&self, account: &Account, payload: &Payload) -> Result<Option<Vec<u8>>, Refusal> {
+        let malformed = |error: DecodeError| Refusal::Malformed(error.to_string());
+        let answer = match payload.protocol {
+            SubProtocol::None => return Err(Refusal::Empty),
+            SubProtocol::Info => match Info::decode(&payload.data).map_err(malformed)? {
+                Info::Request => Info::Answer(account.address.as_addr()).to_vec(),
+                Info::Answer(_) => return Err(Refusal::WrongKind("an answer is no request")),
+            },
+            SubProtocol::Balance => match Balance::decode(&payload.data).map_err(malformed)? {
+                // The field is unsigned: who owes us is told 0.
+                Balance::Request => Balance::Answer(u64::try_from(account.balance.max(0)).unwrap_or(u64::MAX)).to_vec(),
+                Balance::Answer(_) => return Err(Refusal::WrongKind("an answer is no request")),
+            },
+            SubProtocol::Liquidity => match Liquidity::decode(&payload.data).map_err(malformed)? {
+                Liquidity::Request => Liquidity::Answer(LiquidityAnswer {
+                    available: account.balance.saturating_add(account.credit_limit),
+                    balance: account.balance,
+                    credit_limit: account.credit_limit,
+                    held: account.sums.incoming_prepared,
+                    min_packet: 0,
+                    max_packet: account.max_packet,
+                })
+                .to_vec(),
+                Liquidity::Answer(_) => return Err(Refusal::WrongKind("an answer is no request")),
+            },
+            // Without a ledger there is nothing that a claim could be used for.
+            SubProtocol::Vouch => return Ok(None),
+            SubProtocol::Ilp | SubProtocol::Payment | SubProtocol::Ilqp => return Err(message_refusal(&payload.data)),
+            SubProtocol::Reconcile | SubProtocol::Ccp | SubProtocol::Other => return Err(Refusal::Unsupported),
+        };
+        answer.map(Some).map_err(|_| Refusal::Internal("the answer can't be encoded"))
+    }
+}
+
+/// Why an ILP packet can't come in a message.
+fn message_refusal(packet: &[u8]) -> Refusal {
+    use ilp_oer::ilp::Packet;
+    match Packet::decode(packet) {
+        Ok(Packet::Payment(_)) => Refusal::WrongKind("an ILP payment must come with a conditional transfer"),
+        Ok(Packet::Error(_)) => Refusal::WrongKind("an ILP error is no request"),
+        Ok(_) => Refusal::WrongKind("this connector gives no quotes"),
+        Err(error) => Refusal::InvalidPacket(error.to_string()),
+    }
+}

@@ -1,0 +1,100 @@
+//! A worker is made from its slot's log.
+
+use super::{Counters, Outcome, Pending, Worker, WorkerConfig, WorkerError, seeded};
+use crate::limits::InvalidTiming;
+use crate::record::{OWN, Record};
+use crate::routes::Routes;
+use crate::store::OpenedSlot;
+use crate::wheel::Wheel;
+use ilp_oer::Timestamp;
+use slab::Slab;
+use std::collections::HashMap;
+
+/// A worker that can't be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The time rules can't be kept.
+    #[error(transparent)]
+    Timing(#[from] InvalidTiming),
+    /// The log can't be read or doesn't fit itself; `batch` counts from the oldest that the store returned.
+    #[error("batch {batch} of the slot's log is damaged: {source}")]
+    Log {
+        /// Which one.
+        batch: usize,
+        /// What is wrong with it.
+        source: WorkerError,
+    },
+    /// A rate with a zero.
+    #[error("the rate from {from} to {to} has a zero in it")]
+    Rate {
+        /// As configured.
+        from: String,
+        /// As configured.
+        to: String,
+    },
+}
+
+impl Worker {
+    /// Reads the log of a slot. Transfers that were held still are, and wait for their outcome or their time; accounts have their books
+    /// but no configuration until [`Input::AddAccount`](super::Input::AddAccount) gives them one.
+    pub fn open(config: WorkerConfig, opened: &OpenedSlot, now: Timestamp) -> Result<Self, OpenError> {
+        config.timing.check()?;
+        if let Some(rate) = config.rates.iter().find(|rate| rate.numerator == 0 || rate.denominator == 0) {
+            return Err(OpenError::Rate { from: rate.from.to_string(), to: rate.to.to_string() });
+        }
+        let (rng, [connections, routes, incoming, outgoing]) = seeded(config.seed);
+        let mut routes = Routes::new(routes);
+        routes.insert(&config.address, OWN);
+        let mut worker = Self {
+            rng,
+            assets: Vec::new(),
+            rates: HashMap::new(),
+            accounts: Vec::new(),
+            by_id: HashMap::new(),
+            connections: HashMap::with_hasher(connections),
+            routes,
+            transfers: Slab::new(),
+            active: Slab::new(),
+            incoming: HashMap::with_hasher(incoming),
+            outgoing: HashMap::with_hasher(outgoing),
+            wheel: Wheel::new(now),
+            fired: Vec::new(),
+            unsent: Vec::new(),
+            receiving: 0,
+            closing: Vec::new(),
+            draining: false,
+            counters: Counters::default(),
+            pending: Pending { seq: opened.last_seq, ..Pending::default() },
+            snapshot: Default::default(),
+            replaying: true,
+            recovered_skew_ms: config.timing.skew_ms_max,
+            config,
+        };
+        for (batch, blob) in opened.log.iter().enumerate() {
+            worker.replay(blob).map_err(|source| OpenError::Log { batch, source })?;
+        }
+        worker.replaying = false;
+        worker.pending.touched.clear();
+        worker.resume();
+        Ok(worker)
+    }
+
+    fn replay(&mut self, blob: &[u8]) -> Result<(), WorkerError> {
+        for record in Record::decode_all(blob) {
+            self.apply(&record?)?;
+        }
+        Ok(())
+    }
+
+    /// Payments to our own address are asked about again; everything else waits for a connection or its time.
+    fn resume(&mut self) {
+        let to_self = |(_, transfer): (usize, &super::Transfer)| {
+            (transfer.to.account == OWN && transfer.outcome == Outcome::Held).then_some(transfer.key)
+        };
+        let keys: Vec<_> = self.transfers.iter().filter_map(to_self).collect();
+        for key in keys {
+            self.send_on(key);
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! The rules of a payment's life, one test or more for each, on a worker without sockets or store.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod bench;
+mod books;
+mod checks;
+mod endings;
+mod late;
+mod owed;
+mod time;

@@ -1,0 +1,268 @@
+//! ILP addresses, borrowed and owned.
+
+use super::text_serde::text_serde;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use thiserror::Error;
+
+/// A borrowed ILP address or address prefix: 1 to 1023 characters of `A–Z a–z 0–9 - _ ~ .` (`Address` of InterledgerTypes).
+///
+/// How many segments there are, and where the dots stand, is not looked at: prefixes end in a dot, accounts don't.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Addr<'a>(&'a str);
+
+impl<'a> Addr<'a> {
+    /// The longest address, in characters.
+    pub const MAX_LEN: usize = 1023;
+
+    /// An address in text.
+    #[inline]
+    pub fn new(text: &'a str) -> Result<Self, InvalidAddress> {
+        check(text.as_bytes())?;
+        Ok(Self(text))
+    }
+
+    /// An address in bytes.
+    #[inline]
+    pub fn from_bytes(bytes: &'a [u8]) -> Result<Self, InvalidAddress> {
+        check(bytes)?;
+        str::from_utf8(bytes).map(Self).map_err(|_| InvalidAddress::Character)
+    }
+
+    /// For bytes that were checked before and only lost their type since.
+    #[inline]
+    pub(crate) fn from_checked(bytes: &'a [u8]) -> Option<Self> {
+        str::from_utf8(bytes).ok().map(Self)
+    }
+
+    /// The text.
+    #[inline]
+    pub const fn as_str(self) -> &'a str {
+        self.0
+    }
+
+    /// An owned copy.
+    pub fn to_address(self) -> Address {
+        Address(Arc::from(self.0))
+    }
+
+    /// Whether `prefix` names this address or something above it, by whole segments: `test.bob.shop` has the prefixes `test`,
+    /// `test.bob`, `test.bob.` and itself, but not `test.bo`. A prefix with a dot at its end covers only what is below it.
+    #[inline]
+    pub fn has_prefix(self, prefix: Addr<'_>) -> bool {
+        match self.0.strip_prefix(prefix.0) {
+            Some(rest) => rest.is_empty() || rest.starts_with('.') || prefix.0.ends_with('.'),
+            None => false,
+        }
+    }
+
+    /// The address cut to at most `len` characters (at least one), at the end of a segment if there is one.
+    pub(crate) fn cut(self, len: usize) -> Self {
+        let Some((head, tail)) = self.0.split_at_checked(len.max(1)) else {
+            return self;
+        };
+        if tail.is_empty() || tail.starts_with('.') {
+            return Self(head);
+        }
+        match head.rsplit_once('.') {
+            Some((whole, _)) if !whole.is_empty() => Self(whole),
+            _ => Self(head),
+        }
+    }
+}
+
+/// An owned [`Addr`]. Cloning is cheap: clones share the text.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Address(Arc<str>);
+
+impl Address {
+    /// An address in text.
+    pub fn new(text: impl AsRef<str>) -> Result<Self, InvalidAddress> {
+        Addr::new(text.as_ref()).map(Addr::to_address)
+    }
+
+    /// Borrowed.
+    #[inline]
+    pub fn as_addr(&self) -> Addr<'_> {
+        Addr(&self.0)
+    }
+
+    /// The text.
+    #[inline]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The address of something below this: `.` and `segment` are added. `segment` may hold several segments, none of them empty.
+    pub fn join(&self, segment: &str) -> Result<Self, InvalidAddress> {
+        if segment.split('.').any(str::is_empty) {
+            return Err(InvalidAddress::EmptySegment);
+        }
+        let parent = self.0.strip_suffix('.').unwrap_or(&self.0);
+        Self::new(format!("{parent}.{segment}"))
+    }
+}
+
+impl From<Addr<'_>> for Address {
+    fn from(address: Addr<'_>) -> Self {
+        address.to_address()
+    }
+}
+
+impl<'a> From<&'a Address> for Addr<'a> {
+    #[inline]
+    fn from(address: &'a Address) -> Self {
+        address.as_addr()
+    }
+}
+
+impl PartialEq<Addr<'_>> for Address {
+    fn eq(&self, other: &Addr<'_>) -> bool {
+        self.as_addr() == *other
+    }
+}
+
+impl AsRef<str> for Address {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl AsRef<str> for Addr<'_> {
+    fn as_ref(&self) -> &str {
+        self.0
+    }
+}
+
+impl fmt::Display for Addr<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.0)
+    }
+}
+
+impl fmt::Debug for Addr<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Addr({})", self.0)
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Address({})", self.0)
+    }
+}
+
+impl FromStr for Address {
+    type Err = InvalidAddress;
+
+    fn from_str(text: &str) -> Result<Self, InvalidAddress> {
+        Self::new(text)
+    }
+}
+
+text_serde!(Address, "an ILP address");
+
+impl serde::Serialize for Addr<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0)
+    }
+}
+
+/// Not an ILP address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum InvalidAddress {
+    /// No characters, or more than 1023.
+    #[error("address is not 1 to 1023 characters long")]
+    Length,
+    /// Another character than `A–Z a–z 0–9 - _ ~ .`
+    #[error("address has a character other than A-Z a-z 0-9 - _ ~ .")]
+    Character,
+    /// Two dots in a row, or one at either end, where [`Address::join`] takes segments.
+    #[error("address has an empty segment")]
+    EmptySegment,
+}
+
+#[inline]
+fn check(bytes: &[u8]) -> Result<(), InvalidAddress> {
+    if bytes.is_empty() || bytes.len() > Addr::MAX_LEN {
+        return Err(InvalidAddress::Length);
+    }
+    // No early exit, so that the compiler can look at many characters at a time.
+    let bad = bytes.iter().fold(false, |bad, byte| bad | !is_address_character(*byte));
+    if bad { Err(InvalidAddress::Character) } else { Ok(()) }
+}
+
+#[inline]
+fn is_address_character(byte: u8) -> bool {
+    let letter = (byte | 0x20).wrapping_sub(b'a') < 26;
+    let digit = byte.wrapping_sub(b'0') < 10;
+    letter | digit | (byte == b'-') | (byte == b'.') | (byte == b'_') | (byte == b'~')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn address_has_1_to_1023_characters_of_its_alphabet() {
+        for byte in 0..=u8::MAX {
+            let allowed = byte.is_ascii_alphanumeric() || b"-_~.".contains(&byte);
+            assert_eq!(Addr::from_bytes(&[b'g', byte]).is_ok(), allowed, "{byte}");
+        }
+        assert_eq!(Addr::new(""), Err(InvalidAddress::Length));
+        assert!(Addr::new(&"a".repeat(1023)).is_ok());
+        assert_eq!(Addr::new(&"a".repeat(1024)), Err(InvalidAddress::Length));
+        assert_eq!(Address::new("é"), Err(InvalidAddress::Character));
+    }
+
+    #[test]
+    fn prefixes_are_whole_segments() {
+        let address = Addr::new("test.bob.shop").unwrap();
+        for (prefix, expected) in [
+            ("test", true),
+            ("test.", true),
+            ("test.bob", true),
+            ("test.bob.", true),
+            ("test.bob.shop", true),
+            ("test.bob.shop.", false),
+            ("test.bo", false),
+            ("tes", false),
+            ("bob", false),
+            ("test.bob.shop.x", false),
+        ] {
+            assert_eq!(address.has_prefix(Addr::new(prefix).unwrap()), expected, "{prefix}");
+        }
+    }
+
+    #[test]
+    fn join_adds_segments() {
+        let address = Address::new("test.bob").unwrap();
+        assert_eq!(address.join("shop").unwrap().as_str(), "test.bob.shop");
+        assert_eq!(address.join("a.b").unwrap().as_str(), "test.bob.a.b");
+        assert_eq!(Address::new("test.").unwrap().join("x").unwrap().as_str(), "test.x");
+        for segment in ["", ".", "a.", ".a", "a..b"] {
+            assert_eq!(address.join(segment), Err(InvalidAddress::EmptySegment), "{segment}");
+        }
+        assert_eq!(address.join("a b"), Err(InvalidAddress::Character));
+        assert_eq!(address.join(&"a".repeat(1023)), Err(InvalidAddress::Length));
+    }
+
+    #[test]
+    fn cutting_keeps_whole_segments_where_it_can() {
+        let cut = |text: &'static str, len| Addr::new(text).unwrap().cut(len).as_str();
+        assert_eq!(cut("test.bob.shop", 13), "test.bob.shop");
+        assert_eq!(cut("test.bob.shop", 99), "test.bob.shop");
+        assert_eq!(cut("test.bob.shop", 12), "test.bob");
+        assert_eq!(cut("test.bob.shop", 8), "test.bob");
+        assert_eq!(cut("test.bob.shop", 6), "test");
+        assert_eq!(cut("test.bob.shop", 3), "tes");
+        assert_eq!(cut("test.bob.shop", 0), "t");
+    }
+}

@@ -1,0 +1,1 @@
+//! Owned forms of the packets with serde, for JSON.
