@@ -1,2 +1,7 @@
-//! Work in progress.
-fn main() {}
+//! The load tool; see `ilp_examples::flood`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ilp_examples::flood::main()
+}

@@ -133,10 +133,9 @@ fn parse(text: &str) -> Result<ListenUrl, String> {
     let (host, port) = authority.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')).ok_or_else(|| {
         format!("which has no port; write one, {EXAMPLE}")
     })?;
-    let port = match port.parse() {
-        Ok(port) if port_is_digits(port, authority) => port,
-        _ => return Err("whose port must be a number from 0 (any free one) to 65535".into()),
-    };
+    // Without the filter a plus sign would pass.
+    let digits = Some(port).filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
+    let port = digits.and_then(|port| port.parse().ok()).ok_or("whose port must be a number from 0 (any free one) to 65535")?;
     let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         Some(v6) if v6.parse::<std::net::Ipv6Addr>().is_ok() => v6,
         Some(_) => return Err("which has no IPv6 address in its brackets".into()),
@@ -145,11 +144,6 @@ fn parse(text: &str) -> Result<ListenUrl, String> {
         None => host,
     };
     Ok(ListenUrl { tls, host: host.to_owned(), port })
-}
-
-/// `parse` takes a plus sign.
-fn port_is_digits(_port: u16, authority: &str) -> bool {
-    authority.rsplit(':').next().is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 #[cfg(test)]

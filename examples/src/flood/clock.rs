@@ -26,6 +26,11 @@ impl Clock {
         Self { start: Instant::now(), start_ms: i64::try_from(since.as_millis()).unwrap_or(i64::MAX) }
     }
 
+    /// When the run started.
+    pub(super) fn started(&self) -> Instant {
+        self.start
+    }
+
     /// Reads the clock.
     pub(super) fn now(&self) -> Now {
         let elapsed = self.start.elapsed();

@@ -249,6 +249,7 @@ impl Incoming {
         let (retry_ms, grace_ms) = (context.config.limits.retry_ms, context.config.limits.grace_ms);
         let left_ms = expires_at.saturating_add_millis(grace_ms).millis_since(context.now).max(retry_ms);
         let timeout_ms = if context.config.peer_dedupes { retry_ms } else { left_ms };
+        let outcome = &*outcome;
         let (Outcome::Fulfilled { data, .. } | Outcome::Rejected(HandlerError { protocol_data: data, .. })) = outcome;
         let data = context.suitable(data);
         let entries = data.entries();

@@ -377,8 +377,8 @@ impl Context<'_> {
 
     /// A handler's data, or none if it is in the wrong dialect: an answer matters more than what goes with it.
     fn suitable<'a>(&self, data: &'a ProtocolBuffer) -> &'a ProtocolBuffer {
-        const NOTHING: &ProtocolBuffer = &ProtocolBuffer::EMPTY;
-        if data.suits(self.session.dialect().unwrap_or(Dialect::Named)) { data } else { NOTHING }
+        static NOTHING: ProtocolBuffer = ProtocolBuffer::EMPTY;
+        if data.suits(self.session.dialect().unwrap_or(Dialect::Named)) { data } else { &NOTHING }
     }
 
     fn done(&mut self, tag: u64, outcome: Result<Reply, Failure>) {

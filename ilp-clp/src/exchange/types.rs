@@ -84,9 +84,9 @@ pub enum Failure {
 impl Failure {
     /// What came with it; nothing if the failure is local.
     pub fn data(&self) -> &ProtocolBuffer {
-        const NOTHING: &ProtocolBuffer = &ProtocolBuffer::EMPTY;
+        static NOTHING: ProtocolBuffer = ProtocolBuffer::EMPTY;
         match self {
-            Self::Local(_) => NOTHING,
+            Self::Local(_) => &NOTHING,
             Self::Remote { data, .. } => data,
         }
     }

@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, 
 #[derive(Debug)]
 pub struct Listener {
     tcp: TcpListener,
-    tls: Option<TlsAcceptor>,
+    tls: Option<TlsServerConfig>,
     limits: SocketLimits,
     handshakes: JoinSet<Option<Socket>>,
     /// The running handshakes, oldest first; may hold some that are done.
@@ -32,7 +32,7 @@ impl Listener {
     pub async fn bind(address: impl ToSocketAddrs, tls: Option<TlsServerConfig>, limits: SocketLimits) -> io::Result<Self> {
         Ok(Self {
             tcp: TcpListener::bind(address).await?,
-            tls: tls.map(|config| TlsAcceptor::from(config.0)),
+            tls,
             limits,
             handshakes: JoinSet::new(),
             oldest: VecDeque::new(),
@@ -85,11 +85,14 @@ impl Listener {
     }
 }
 
-async fn handshake(tcp: TcpStream, remote: SocketAddr, tls: Option<TlsAcceptor>, limits: SocketLimits) -> Option<Socket> {
+async fn handshake(tcp: TcpStream, remote: SocketAddr, tls: Option<TlsServerConfig>, limits: SocketLimits) -> Option<Socket> {
     tokio::time::timeout(limits.handshake, async {
         tcp.set_nodelay(true).ok()?;
         let stream = match tls {
-            Some(acceptor) => Stream::Tls(Box::new(TlsStream::Server(acceptor.accept(tcp).await.ok()?))),
+            Some(config) => {
+                let stream = TlsAcceptor::from(config.0).accept(tcp).await.ok()?;
+                Stream::Tls(Box::new(TlsStream::Server(stream)))
+            }
             None => Stream::Plain(tcp),
         };
         let mut path = String::new();

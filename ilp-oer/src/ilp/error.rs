@@ -161,7 +161,7 @@ impl<'a> ErrorPacket<'a> {
 
 /// Holds all the known names.
 const SHORT_NAME_MAX: usize = 32;
-/// With the longest name and no other address, contents of 28 + 32 + 64 bytes.
+/// With the longest name and no other address, contents of 29 + 32 + 64 bytes.
 const SHORT_ADDRESS_MAX: usize = 64;
 
 #[cfg(test)]
@@ -220,7 +220,7 @@ mod tests {
     fn a_short_error_is_not_shortened() {
         let by = Address::new("test.a").unwrap();
         let forwarded = [by.clone()];
-        let fits = [7; 127 - 28 - 11 - 6 - 7];
+        let fits = [7; 127 - 29 - 11 - 6 - 7];
         let original = error("Unreachable", &by, &forwarded, &fits);
         assert_eq!(original.contents_len(None), 127);
         assert_eq!(original.shortened(), original);

@@ -195,19 +195,21 @@ mod tests {
 
     #[test]
     fn every_day_of_ten_thousand_years_is_one_later_than_the_day_before() {
-        let mut millis = Timestamp::MIN.0;
+        let mut days = 0;
         for year in 0..=9999 {
             for month in 1..=12 {
+                let wire = format!("{year:04}{month:02}01000000.000Z");
+                let time = Timestamp::parse_wire(wire.as_bytes()).unwrap();
+                assert_eq!(time.unix_millis(), Timestamp::MIN.0 + i64::from(days) * DAY_MILLIS, "{wire}");
+                assert_eq!(time.write_wire(), wire.as_bytes());
                 for day in 1..=days_in_month(year, month) {
-                    let wire = format!("{year:04}{month:02}{day:02}000000.000Z");
-                    let time = Timestamp::parse_wire(wire.as_bytes()).unwrap();
-                    assert_eq!(time.unix_millis(), millis, "{wire}");
-                    assert_eq!(time.write_wire(), wire.as_bytes());
-                    millis += DAY_MILLIS;
+                    assert_eq!(days_from_year_zero(year, month, day), days);
+                    assert_eq!(civil_from_days(days), (year, month, day));
+                    days += 1;
                 }
             }
         }
-        assert_eq!(millis, Timestamp::MAX.0 + 1);
+        assert_eq!(i64::from(days) * DAY_MILLIS + Timestamp::MIN.0, Timestamp::MAX.0 + 1);
     }
 
     #[test]

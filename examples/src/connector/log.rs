@@ -1,0 +1,63 @@
+//! Lines on stderr, each with its time.
+
+use ilp_core::runtime::{Clock, SystemClock};
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+
+/// Lines that may wait for a slow stderr; what comes on top is dropped and counted.
+const WAITING_MAX: usize = 1_024;
+
+/// Where lines go. Writing never blocks: a thread of its own writes them, so that a terminal which stands still can't stop payments.
+#[derive(Debug, Clone)]
+pub struct Log {
+    lines: SyncSender<String>,
+    dropped: Arc<AtomicU64>,
+    clock: Arc<SystemClock>,
+}
+
+/// Waits, at the end, until all lines are written.
+#[derive(Debug)]
+pub struct LogWriter(JoinHandle<()>);
+
+impl Log {
+    /// Starts the writing thread.
+    pub fn start() -> std::io::Result<(Self, LogWriter)> {
+        let (lines, received) = sync_channel(WAITING_MAX);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let log = Self { lines, dropped: dropped.clone(), clock: Arc::new(SystemClock::new()) };
+        let writer = std::thread::Builder::new().name("log".into()).spawn(move || write_lines(&received, &dropped))?;
+        Ok((log, LogWriter(writer)))
+    }
+
+    /// Writes a line, with the time in front.
+    pub fn line(&self, text: impl std::fmt::Display) {
+        match self.lines.try_send(format!("{} {text}\n", self.clock.now())) {
+            Ok(()) | Err(TrySendError::Disconnected(_)) => {}
+            Err(TrySendError::Full(_)) => {
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+impl LogWriter {
+    /// Returns when every line is written and every [`Log`] is dropped.
+    pub fn finish(self) {
+        let _ = self.0.join();
+    }
+}
+
+fn write_lines(lines: &Receiver<String>, dropped: &AtomicU64) {
+    let mut stderr = std::io::stderr();
+    for line in lines {
+        // Nobody may be there to read; that is no reason to stop.
+        let _ = stderr.write_all(line.as_bytes());
+        match dropped.swap(0, Ordering::Relaxed) {
+            0 => {}
+            count => drop(writeln!(stderr, "({count} lines were dropped: stderr was too slow)")),
+        }
+    }
+}

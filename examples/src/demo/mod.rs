@@ -1,0 +1,99 @@
+//! `connector --demo`: a connector and two peers on this machine, alice paying bob through it, and a look at everybody's books.
+
+mod invoices;
+mod load;
+mod network;
+mod progress;
+mod report;
+
+pub use network::DemoError;
+
+use crate::connector::Signals;
+use crate::show;
+use ilp_core::Asset;
+use ilp_oer::Amount;
+use network::Network;
+use std::io::Write;
+use std::time::Duration;
+
+/// When the demo has paid enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Goal {
+    /// After so many payments.
+    Payments(u64),
+    /// After this time.
+    For(Duration),
+}
+
+/// What the demo does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// How many payments, or for how long.
+    pub goal: Goal,
+    /// How many at once.
+    pub in_flight: usize,
+    /// What each is worth, in base units.
+    pub amount: u64,
+}
+
+impl Options {
+    /// Whether alice's credit is enough for all of it; if not, what to do.
+    pub fn check(&self) -> Result<(), String> {
+        let total = match self.goal {
+            Goal::Payments(payments) => payments.checked_mul(self.amount),
+            // Nobody makes 2^32 payments.
+            Goal::For(_) => self.amount.checked_mul(1 << 32),
+        };
+        match total.filter(|total| *total <= network::CREDIT) {
+            Some(_) => Ok(()),
+            None => Err(format!("that is more than alice has credit for ({} base units in all): take a smaller --amount", network::CREDIT)),
+        }
+    }
+}
+
+/// Whether everybody's books are as they should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// They are.
+    Right,
+    /// They aren't; the report says where.
+    Wrong,
+}
+
+/// What everything is paid in.
+fn asset() -> Asset {
+    Asset::new("XRP", 6)
+}
+
+/// Runs the demo and writes its report to `out`; progress goes to stderr.
+pub async fn run(options: Options, out: &mut impl Write) -> Result<Verdict, DemoError> {
+    let mut signals = Signals::listen().map_err(DemoError::Signals)?;
+    let amount = Amount::new(options.amount);
+    let network = Network::start(amount).await?;
+    let before = network.books().await?;
+    let how_often = match options.goal {
+        Goal::Payments(payments) => format!("{} times", show::count(payments)),
+        Goal::For(time) => format!("for {}", show::duration(time)),
+    };
+    let price = show::units(options.amount.into(), &asset(), false);
+    let _ = write!(
+        out,
+        "connector {} and its peers alice and bob, each on a TLS connection of its own\n\
+         (CLP over WebSocket, setup 0.1) at {}; {}\n\
+         alice pays bob {price} {how_often}, {} payments in flight at once\n\n",
+        network.connector.address(),
+        network.url,
+        report::durability(before.connector.durability),
+        options.in_flight,
+    );
+    let _ = out.flush();
+    let paid = load::pay(&network, options.goal, options.in_flight, amount, &mut signals).await;
+    network.settle().await?;
+    let after = network.books().await?;
+    let taken = network.till.taken();
+    network.stop().await;
+    let report = report::Report::new(options.amount, &paid, taken, &before, &after);
+    let _ = write!(out, "{report}");
+    let _ = out.flush();
+    Ok(if report.is_right() { Verdict::Right } else { Verdict::Wrong })
+}

@@ -1,0 +1,135 @@
+//! What happened, and whether the books are right.
+
+use super::asset;
+use super::load::Paid;
+use super::network::Books;
+use crate::show::{self, Table, units};
+use ilp_core::runtime::Status;
+use ilp_core::store::Durability;
+use std::fmt;
+
+/// The demo's result, ready to be shown.
+#[derive(Debug)]
+pub(super) struct Report {
+    summary: String,
+    failures: Vec<String>,
+    balances: Table,
+    links: Table,
+    checks: Vec<(bool, String)>,
+}
+
+/// What the store's promise is, for people.
+pub(super) fn durability(durability: Durability) -> String {
+    match durability {
+        Durability::Memory => "books in memory, gone when this ends".into(),
+        Durability::Disk => "books on disk".into(),
+        Durability::Replicated(machines) => format!("books on {machines} machines"),
+    }
+}
+
+impl Report {
+    pub(super) fn new(amount: u64, paid: &Paid, taken: u64, before: &Books, after: &Books) -> Self {
+        let interrupted = if paid.interrupted { " (stopped by Ctrl-C)" } else { "" };
+        let summary = format!(
+            "{} of {} payments fulfilled in {}{interrupted}: {} a second\n",
+            show::count(paid.fulfilled),
+            show::count(paid.sent),
+            show::duration(paid.time),
+            show::count(show::per_second(paid.fulfilled, paid.time)),
+        );
+        let failures = paid.failed.iter().map(|(why, count)| format!("{}: {why}", show::count(*count))).collect();
+        Self {
+            summary,
+            failures,
+            balances: balances(&before.connector, &after.connector),
+            links: links(&after.connector, paid.sent),
+            checks: checks(amount, paid, taken, before, after),
+        }
+    }
+
+    /// Whether every check passed.
+    pub(super) fn is_right(&self) -> bool {
+        self.checks.iter().all(|(passed, _)| *passed)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.summary)?;
+        for failure in &self.failures {
+            writeln!(f, "  {failure}")?;
+        }
+        writeln!(f, "{}\n{}", self.balances, self.links)?;
+        for (passed, what) in &self.checks {
+            writeln!(f, "  {}  {what}", if *passed { "ok   " } else { "WRONG" })?;
+        }
+        writeln!(f, "\n{}", if self.is_right() { "the books are right" } else { "THE BOOKS ARE NOT RIGHT" })
+    }
+}
+
+/// The balance of an account of the connector's; 0 if there is none.
+fn balance(status: &Status, name: &str) -> i128 {
+    status.worker.accounts.iter().find(|account| account.id.name() == name).map_or(0, |account| account.balance)
+}
+
+/// The connector's own account.
+fn own(status: &Status) -> i128 {
+    status.worker.own.iter().filter(|(of, _)| *of == asset()).map(|(_, own)| *own).sum()
+}
+
+fn balances(before: &Status, after: &Status) -> Table {
+    let asset = asset();
+    let mut table = Table::new(["balance at the connector", "before", "after", "change"]);
+    let mut row = |name: &str, before: i128, after: i128| {
+        table.row([name.to_owned(), units(before, &asset, false), units(after, &asset, false), units(after.saturating_sub(before), &asset, true)]);
+    };
+    let names = ["alice", "bob"];
+    for name in names {
+        row(name, balance(before, name), balance(after, name));
+    }
+    row("the connector's own", own(before), own(after));
+    let sum = |status| names.iter().fold(own(status), |sum, name| sum.saturating_add(balance(status, name)));
+    row("sum", sum(before), sum(after));
+    table
+}
+
+fn links(status: &Status, payments: u64) -> Table {
+    let mut table = Table::new(["link", "frames in", "frames out", "bytes in", "bytes out", "bytes a payment"]);
+    for connection in &status.connections {
+        let Some(account) = &connection.account else { continue };
+        let traffic = connection.traffic;
+        let bytes = traffic.bytes_in.saturating_add(traffic.bytes_out);
+        table.row([
+            account.name().to_owned(),
+            show::count(traffic.frames_in),
+            show::count(traffic.frames_out),
+            show::bytes(traffic.bytes_in),
+            show::bytes(traffic.bytes_out),
+            show::count(bytes.checked_div(payments).unwrap_or_default()),
+        ]);
+    }
+    table
+}
+
+fn checks(amount: u64, paid: &Paid, taken: u64, before: &Books, after: &Books) -> Vec<(bool, String)> {
+    let asset = asset();
+    let moved = i128::from(amount).saturating_mul(paid.fulfilled.into());
+    let change = |name| balance(&after.connector, name).saturating_sub(balance(&before.connector, name));
+    let (alice, bob) = (change("alice"), change("bob"));
+    let (alices_own, bobs_own) = (own(&after.alice).saturating_sub(own(&before.alice)), own(&after.bob).saturating_sub(own(&before.bob)));
+    let everyone = [&after.alice, &after.connector, &after.bob];
+    let conserved = everyone.iter().all(|status| status.worker.conservation(&asset) == 0);
+    let pending: usize = everyone.iter().map(|status| status.worker.in_flight).sum();
+    let counters = after.connector.worker.counters;
+    let signed = |amount| units(amount, &asset, true);
+    vec![
+        (paid.all_fulfilled(), format!("{} of {} payments fulfilled, each with the preimage of its own condition", show::count(paid.fulfilled), show::count(paid.sent))),
+        (alice == -moved, format!("alice {}, expected {}", signed(alice), signed(-moved))),
+        (bob == moved, format!("bob   {}, expected {}", signed(bob), signed(moved))),
+        (own(&after.connector) == own(&before.connector), format!("the connector's own account {}, expected no change", signed(own(&after.connector).saturating_sub(own(&before.connector))))),
+        (alices_own == -moved && bobs_own == moved, format!("their own books agree: alice {}, bob {}", signed(alices_own), signed(bobs_own))),
+        (taken == paid.fulfilled, format!("bob gave out {} fulfillments", show::count(taken))),
+        (conserved, "all balances and holds add up to nothing, in the books of all three".into()),
+        (pending == 0 && counters.lost == 0 && counters.unconfirmed == 0 && counters.disputed == 0, format!("nothing is left open: {pending} in flight, {} unconfirmed, {} disputed, {} lost", counters.unconfirmed, counters.disputed, counters.lost)),
+    ]
+}

@@ -1,0 +1,233 @@
+//! `flood`: makes many payments through a connector, fast, and checks every one of them.
+//!
+//! ```text
+//!   sender 1 ──prepare──►             ──prepare──► receiver 1
+//!              ◄──fulfill── connector ◄──fulfill──
+//!   sender 2 ──────────────►         ──────────────► receiver 2
+//! ```
+//!
+//! All peers run on one thread, in one future that is polled when any of their connections has something to do ([`run`]). Only the
+//! receivers can make the preimages of the payments' conditions ([`invoice`]). A sender counts outcomes, one a payment, and verifies
+//! fulfillments; both sides keep books, which are compared with the connector's at the end ([`pair`]).
+//!
+//! | file | what |
+//! |---|---|
+//! | [`options`] | the command line |
+//! | [`child`], [`connector`] | the connector in a child process, seen from outside and from inside |
+//! | [`process`] | CPU time and memory of a process |
+//! | [`pair`], [`sender`], [`receiver`], [`wire`] | the peers |
+//! | [`invoice`], [`random`], [`slots`] | preimages; random numbers; requests under way |
+//! | [`run`], [`clock`], [`progress`] | the loop |
+//! | [`tally`], [`histogram`], [`report`] | the results |
+
+mod child;
+mod clock;
+mod connector;
+mod histogram;
+mod invoice;
+mod options;
+mod pair;
+mod process;
+mod progress;
+mod random;
+mod receiver;
+mod report;
+mod run;
+mod sender;
+mod slots;
+mod tally;
+mod wire;
+
+use child::{Child, ChildError, Order};
+use ilp_clp::ws::{TlsClientConfig, TlsError, Url, UrlError};
+use ilp_oer::Amount;
+use options::{Login, Plan, Target, Task};
+use pair::{ConnectError, Pair};
+use process::Process;
+use random::NoRandomness;
+use report::{Decimal, Latency, Memory, Report, Traffic, Usage};
+use run::{Outcome, Run};
+use std::io::{Write, stderr, stdout};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Runs the program: reads its arguments, floods a connector, reports, and gives the exit code that `--help` explains.
+pub fn main() -> ExitCode {
+    match options::parse(std::env::args_os()) {
+        Ok(Task::Connector) => connector::main(),
+        Ok(Task::Flood(plan)) => flood(&plan),
+        Err(error) => {
+            // Help and version are no errors and have code 0.
+            let _ = error.print();
+            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(USAGE))
+        }
+    }
+}
+
+/// Why there was no run.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error(transparent)]
+    Child(#[from] ChildError),
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error(transparent)]
+    Url(#[from] UrlError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error(transparent)]
+    Random(#[from] NoRandomness),
+    #[error("cannot start: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+fn flood(plan: &Plan) -> ExitCode {
+    // One thread: what the connector's process has is the other core.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let finished = runtime.map_err(StartError::from).and_then(|runtime| runtime.block_on(drive(plan)));
+    let (report, complaints) = match finished {
+        Ok(finished) => finished,
+        Err(error) => {
+            let _ = writeln!(stderr(), "flood: {error}");
+            return ExitCode::from(NO_CONNECTOR);
+        }
+    };
+    for complaint in &complaints {
+        let _ = writeln!(stderr(), "flood: {complaint}");
+    }
+    let text = match plan.json {
+        true => serde_json::to_string(&report).unwrap_or_default(),
+        false => report.to_string(),
+    };
+    match writeln!(stdout(), "{text}") {
+        Ok(()) if complaints.is_empty() => ExitCode::SUCCESS,
+        _ => ExitCode::from(WENT_WRONG),
+    }
+}
+
+/// Makes the payments; gives the report and what is to be complained about.
+async fn drive(plan: &Plan) -> Result<(Report, Vec<String>), StartError> {
+    match &plan.target {
+        Target::Child { pairs, tls } => {
+            let pairs = child::logins(*pairs)?;
+            let child = Child::start(&order(&pairs, *tls, plan)).await?;
+            let hello = child.hello();
+            let scheme = if *tls { "wss" } else { "ws" };
+            let url: Url = format!("{scheme}://127.0.0.1:{}/", hello.port).parse()?;
+            let trusted = hello.certificate.as_ref().map(String::as_bytes);
+            let result = measure(plan, &url, trusted, &pairs, Some(child.process())).await;
+            child.stop().await;
+            result
+        }
+        Target::Url { url, pairs, certificate, pid } => {
+            measure(plan, url, certificate.as_deref(), pairs, pid.map(Process::new)).await
+        }
+    }
+}
+
+async fn measure(
+    plan: &Plan,
+    url: &Url,
+    trusted: Option<&[u8]>,
+    logins: &[(Login, Login)],
+    connector: Option<Process>,
+) -> Result<(Report, Vec<String>), StartError> {
+    let tls = match trusted {
+        Some(certificate) => TlsClientConfig::trusting_certificate_pem(certificate)?,
+        None => TlsClientConfig::public_roots()?,
+    };
+    let mut pairs = Vec::new();
+    for (sender, receiver) in logins {
+        pairs.push(Pair::connect(url, &tls, [sender, receiver], Amount::new(plan.amount)).await?);
+    }
+    let own = Process::own();
+    let cpu_before = [own.cpu().ok(), connector.and_then(|process| process.cpu().ok())];
+    let outcome = Run::new(&mut pairs, plan.load, connector).finish().await;
+    let cpu_after = [own.cpu().ok(), connector.and_then(|process| process.cpu().ok())];
+    let rss_kib_at_end = connector.and_then(|process| process.rss_kib().ok());
+
+    let (differences, traffic) = (compare_books(&mut pairs, &outcome).await, traffic(&pairs));
+    for pair in pairs {
+        pair.close().await;
+    }
+    let mut complaints = outcome.tally.complaints();
+    complaints.extend(outcome.lost.as_ref().map(ToString::to_string));
+    complaints.extend(differences.iter().cloned());
+
+    let tally = &outcome.tally;
+    let [flood_cpu, connector_cpu] = [0, 1].map(|place| {
+        let (before, after): (Option<&Option<Duration>>, _) = (cpu_before.get(place), cpu_after.get(place));
+        let used = after.copied().flatten()?.checked_sub(before.copied().flatten()?)?;
+        Decimal::microseconds_each(used, tally.fulfilled)
+    });
+    let quantile = |per_mille| tally.latency.per_mille(per_mille).and_then(Decimal::milliseconds);
+    let time = Duration::from_nanos(tally.last_end_ns);
+    let own_connector = matches!(plan.target, Target::Child { .. });
+    let long_run = plan.load.rate.is_some() || matches!(plan.load.until, options::Until::Elapsed(_));
+    let report = Report {
+        payments: tally.started,
+        fulfilled: tally.fulfilled,
+        failed: tally.failed.clone(),
+        seconds: Decimal::seconds(time).unwrap_or(Decimal::ZERO),
+        payments_per_second: per_second(tally.fulfilled, time),
+        latency_ms: Latency { p50: quantile(500), p99: quantile(990), p999: quantile(999) },
+        bytes: traffic,
+        connector: connector.map(|process| Usage {
+            cpu_us_per_payment: connector_cpu,
+            peak_rss_mib: process.peak_rss_kib().ok().and_then(Decimal::mib),
+        }),
+        flood_cpu_us_per_payment: flood_cpu,
+        balances_ok: differences.is_empty(),
+        store: own_connector.then_some("memory"),
+        rss_mib: (long_run && connector.is_some()).then(|| Memory {
+            at_10s: outcome.rss_kib_at_10s.and_then(Decimal::mib),
+            end: rss_kib_at_end.and_then(Decimal::mib),
+        }),
+    };
+    if outcome.interrupted {
+        let _ = writeln!(stderr(), "flood: ended early");
+    }
+    Ok((report, complaints))
+}
+
+/// In what the books differ, in words.
+async fn compare_books(pairs: &mut [Pair], outcome: &Outcome) -> Vec<String> {
+    if outcome.lost.is_some() {
+        return vec!["the books can't be compared".to_owned()];
+    }
+    let mut differences = Vec::new();
+    for pair in pairs {
+        match pair.compare_books().await {
+            Ok(found) => differences.extend(found),
+            Err(error) => differences.push(format!("the books can't be compared: {error}")),
+        }
+    }
+    differences
+}
+
+fn traffic(pairs: &[Pair]) -> Traffic {
+    let mut traffic = Traffic { sent: 0, received: 0 };
+    for counters in pairs.iter().flat_map(Pair::counters) {
+        traffic.sent += counters.bytes_out;
+        traffic.received += counters.bytes_in;
+    }
+    traffic
+}
+
+fn per_second(count: u64, time: Duration) -> Decimal {
+    Decimal::ratio(u128::from(count) * 1_000_000_000, time.as_nanos()).unwrap_or(Decimal::ZERO)
+}
+
+fn order(pairs: &[(Login, Login)], tls: bool, plan: &Plan) -> Order {
+    let account = |login: &Login| (login.name.clone(), login.token.clone());
+    Order {
+        senders: pairs.iter().map(|(sender, _)| account(sender)).collect(),
+        receivers: pairs.iter().map(|(_, receiver)| account(receiver)).collect(),
+        tls,
+        in_flight_per_account: plan.load.window_per_pair,
+    }
+}
+
+const WENT_WRONG: u8 = 1;
+const USAGE: u8 = 2;
+const NO_CONNECTOR: u8 = 3;

@@ -1,0 +1,95 @@
+//! Peers that we dial.
+
+use super::{ClpLink, ClpTransport};
+use async_trait::async_trait;
+use ilp_clp::ws::{SocketLimits, TlsClientConfig, Url, dial};
+use ilp_core::AccountId;
+use ilp_core::link::PeerProtocol;
+use ilp_core::runtime::{Connections, Endpoint, NewConnection, Notice};
+use ilp_oer::Address;
+use std::fmt::{self, Debug};
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use zeroize::Zeroizing;
+
+/// The pause after the first failure; it doubles with each further one …
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+/// … up to this, and is back at the first one after a connection that lasted longer than this.
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// An endpoint that keeps a connection to one peer, dialling again when it is lost.
+pub struct ClpDialler {
+    connector: Address,
+    account: AccountId,
+    protocol: PeerProtocol,
+    url: Url,
+    shown: String,
+    login: String,
+    token: Zeroizing<Vec<u8>>,
+    tls: TlsClientConfig,
+}
+
+impl ClpDialler {
+    /// Keeps a connection to `url` for `account`, as which it will be known here. `login` is our account's name at the peer, `token` its
+    /// secret; in the 2017 form both become part of the path.
+    pub fn new(
+        connector: Address,
+        account: AccountId,
+        protocol: PeerProtocol,
+        url: Url,
+        login: &str,
+        token: &[u8],
+        tls: TlsClientConfig,
+    ) -> Self {
+        let shown = format!("{}://{}:{}", if url.is_tls() { "wss" } else { "ws" }, url.host(), url.port());
+        Self { connector, account, protocol, url, shown, login: login.to_owned(), token: Zeroizing::new(token.to_vec()), tls }
+    }
+
+    async fn connect(&self, connections: &Connections) -> Result<(), String> {
+        let url = match self.protocol {
+            PeerProtocol::Clp2017 => self.url.join(&[&self.login, &String::from_utf8_lossy(&self.token)]),
+            PeerProtocol::Clp | PeerProtocol::ClpSeed => self.url.clone(),
+        };
+        let socket = dial(&url, &self.tls, &SocketLimits::default()).await.map_err(|error| error.to_string())?;
+        let link = Box::new(ClpLink::outgoing(&self.connector, self.protocol, self.login.as_bytes(), &self.token));
+        let (alive, ended) = oneshot::channel();
+        let connection = NewConnection {
+            transport: Box::new(ClpTransport::new(socket)),
+            link,
+            account: Some(self.account.clone()),
+            peer: self.shown.clone(),
+            alive: Some(alive),
+        };
+        if connections.offer(connection).await {
+            // Nothing is ever sent: it ends when the driver drops the other half with the connection.
+            let _ = ended.await;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Endpoint for ClpDialler {
+    async fn run(&self, connections: Connections) {
+        let mut pause = PAUSE_MIN;
+        loop {
+            let began = Instant::now();
+            if let Err(reason) = self.connect(&connections).await {
+                let endpoint = format!("account {} at {}", self.account, self.shown);
+                connections.notice(Notice::EndpointTrouble { endpoint, reason });
+            }
+            if began.elapsed() > PAUSE_MAX {
+                pause = PAUSE_MIN;
+            }
+            tokio::time::sleep(pause).await;
+            pause = pause.saturating_mul(2).min(PAUSE_MAX);
+        }
+    }
+}
+
+impl Debug for ClpDialler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClpDialler").field("account", &self.account).field("url", &self.shown).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,218 @@
+//! CLP on one connection, as the worker sees it.
+
+use super::payload::{entry, payload};
+use bytes::Bytes;
+use ilp_clp::{
+    Answer as ClpAnswer, Credentials as ClpCredentials, IncomingAnswer, IncomingRequest, Request, Session, SessionConfig, SessionEvent,
+    Setup, SetupConfig, SetupEvent, credentials_from_path,
+};
+use ilp_core::link::{
+    Answer, Credentials, IncomingPrepare, Link, LinkCommand, LinkEvent, LinkOutput, PeerProtocol, RequestId, SubProtocol,
+};
+use ilp_oer::clp::{Dialect, Fulfill, Prepare, ProtocolData, Reject, RejectionReason};
+use ilp_oer::{Address, Timestamp};
+
+/// How long a request of ours waits for its answer, in milliseconds. What it waits for is only the peer's word that it has it: money
+/// has deadlines of its own.
+const ANSWER_MS_MAX: i64 = 30_000;
+
+/// A [`Link`] over a CLP [`Session`], for all three forms: named, seed, and 2017.
+#[derive(Debug)]
+pub struct ClpLink {
+    session: Session,
+    setup: Setup,
+    form_2017: bool,
+    events: Vec<SessionEvent>,
+    setup_events: Vec<SetupEvent>,
+}
+
+impl ClpLink {
+    /// The link of a connection that came to us with this request path. Two segments or more are the 2017 form: name and token are the
+    /// last two. Otherwise the peer authenticates by setup, in either dialect.
+    pub fn incoming(connector: &Address, path: &str) -> Self {
+        let config = SetupConfig::new(connector.clone());
+        match credentials_from_path(path) {
+            Some(credentials) => Self::new(Setup::server_2017(config, credentials), PeerProtocol::Clp2017),
+            None => Self::with_dialect(Setup::server(config), false, None),
+        }
+    }
+
+    /// The link of a connection that we dialled. In the 2017 form login and token belong to the request's path, and are ignored here.
+    pub fn outgoing(connector: &Address, protocol: PeerProtocol, login: &[u8], token: &[u8]) -> Self {
+        let config = SetupConfig::new(connector.clone());
+        let setup = match protocol {
+            PeerProtocol::Clp2017 => Setup::client_2017(config),
+            PeerProtocol::Clp | PeerProtocol::ClpSeed => Setup::client(config, ClpCredentials::new(login, token, "")),
+        };
+        Self::new(setup, protocol)
+    }
+
+    fn new(setup: Setup, protocol: PeerProtocol) -> Self {
+        let dialect = match protocol {
+            PeerProtocol::Clp | PeerProtocol::Clp2017 => Dialect::Named,
+            PeerProtocol::ClpSeed => Dialect::Seed,
+        };
+        Self::with_dialect(setup, protocol == PeerProtocol::Clp2017, Some(dialect))
+    }
+
+    fn with_dialect(setup: Setup, form_2017: bool, dialect: Option<Dialect>) -> Self {
+        // A node of 2017 can't read errors of 128 bytes or more.
+        let session = Session::new(SessionConfig { dialect, short_errors: form_2017, ..SessionConfig::default() });
+        Self { session, setup, form_2017, events: Vec::new(), setup_events: Vec::new() }
+    }
+
+    fn dialect(&self) -> Dialect {
+        self.session.dialect().unwrap_or(Dialect::Named)
+    }
+
+    /// Passes on what the session has found.
+    fn drain(&mut self, now: Timestamp, out: &mut LinkOutput) {
+        let mut events = std::mem::take(&mut self.events);
+        for event in events.drain(..) {
+            let rest = self.setup.handle(event, &mut self.session, now, &mut out.frames, &mut self.setup_events);
+            out.events.extend(rest.map(translate));
+        }
+        self.events = events;
+        self.drain_setup(out);
+    }
+
+    fn drain_setup(&mut self, out: &mut LinkOutput) {
+        for event in self.setup_events.drain(..) {
+            match event {
+                SetupEvent::Authenticate(ClpCredentials { account, token, target }) => {
+                    let protocol = match (self.form_2017, self.session.dialect()) {
+                        (true, _) => PeerProtocol::Clp2017,
+                        (false, Some(Dialect::Seed)) => PeerProtocol::ClpSeed,
+                        (false, _) => PeerProtocol::Clp,
+                    };
+                    out.events.push(LinkEvent::Authenticate(Credentials { protocol, account, token, target }));
+                }
+                SetupEvent::Authenticated { address } => out.events.push(LinkEvent::Authenticated { address }),
+                // Without a ledger there is nothing that a claim could be used for.
+                SetupEvent::Negotiated(_) | SetupEvent::Claim { .. } => {}
+                SetupEvent::Failed(failure) => out.close = Some(failure.to_string()),
+            }
+        }
+    }
+
+    /// Sends a request; one that can't be sent has ended.
+    fn request(&mut self, tag: u64, request: Request<'_>, now: Timestamp, out: &mut LinkOutput) {
+        if self.session.send(tag, request, now, ANSWER_MS_MAX, &mut out.frames).is_err() {
+            out.events.push(LinkEvent::Answered { tag, answer: Answer::Lost });
+        }
+    }
+
+    fn answer(&mut self, request: RequestId, answer: &Answer, out: &mut LinkOutput) {
+        let dialect = self.dialect();
+        let frames = &mut out.frames;
+        let data = ProtocolData::EMPTY;
+        let sent = match answer {
+            Answer::Ack => self.session.answer(request, ClpAnswer::Ack(data), frames),
+            Answer::Response(payload) => {
+                let entry = entry(dialect, payload.protocol, &payload.data);
+                let entries = entry.as_slice();
+                self.session.answer(request, ClpAnswer::Response(ProtocolData::entries(dialect, entries)), frames)
+            }
+            Answer::Error(reason) => match RejectionReason::from_bytes(reason) {
+                Ok(reason) => self.session.answer(request, ClpAnswer::Error { reason, data }, frames),
+                Err(error) => {
+                    out.close = Some(format!("an error for the peer can't be written: {error}"));
+                    return;
+                }
+            },
+            Answer::TimedOut | Answer::Lost => return,
+        };
+        if let Err(error) = sent {
+            out.close = Some(format!("an answer for the peer can't be written: {error}"));
+        }
+    }
+}
+
+impl Link for ClpLink {
+    fn start(&mut self, now: Timestamp, out: &mut LinkOutput) {
+        self.setup.start(&mut self.session, now, &mut out.frames, &mut self.setup_events);
+        self.drain_setup(out);
+    }
+
+    fn receive(&mut self, frame: Bytes, now: Timestamp, out: &mut LinkOutput) {
+        let result = self.session.handle_frame(frame, &mut self.events);
+        self.drain(now, out);
+        if let Err(error) = result {
+            out.close = Some(error.to_string());
+        }
+    }
+
+    fn command(&mut self, command: LinkCommand, now: Timestamp, out: &mut LinkOutput) {
+        match command {
+            LinkCommand::Prepare { tag, id, amount, condition, expires_at, packet } => {
+                let dialect = self.dialect();
+                let entry = entry(dialect, SubProtocol::Ilp, &packet);
+                let data = ProtocolData::entries(dialect, entry.as_slice());
+                let prepare = Prepare { transfer_id: id, amount, condition, expires_at, data };
+                self.request(tag, Request::Prepare(prepare), now, out);
+            }
+            LinkCommand::Fulfill { tag, id, fulfillment } => {
+                let fulfill = Fulfill { transfer_id: id, fulfillment, data: ProtocolData::EMPTY };
+                self.request(tag, Request::Fulfill(fulfill), now, out);
+            }
+            LinkCommand::Reject { tag, id, reason } => match RejectionReason::from_bytes(&reason) {
+                Ok(reason) => {
+                    let reject = Reject { transfer_id: id, reason, data: ProtocolData::EMPTY };
+                    self.request(tag, Request::Reject(reject), now, out);
+                }
+                Err(_) => out.events.push(LinkEvent::Answered { tag, answer: Answer::Lost }),
+            },
+            LinkCommand::Answer { request, answer } => self.answer(request, &answer, out),
+            LinkCommand::Accept { address } => {
+                let early = self.setup.accept(&address, &mut self.session, &mut out.frames);
+                out.events.extend(early.into_iter().map(translate));
+            }
+            LinkCommand::Refuse => {
+                self.setup.refuse(&mut self.session, now, &mut out.frames);
+                out.close = Some("wrong credentials".into());
+            }
+            LinkCommand::Close { reason } => out.close = Some(reason),
+        }
+    }
+
+    fn tick(&mut self, now: Timestamp, out: &mut LinkOutput) {
+        self.session.handle_timeout(now, &mut self.events);
+        self.setup.handle_timeout(now, &mut self.setup_events);
+        self.drain(now, out);
+    }
+
+    fn closed(&mut self, out: &mut LinkOutput) {
+        self.session.handle_close(&mut self.events);
+        out.events.extend(self.events.drain(..).filter(|event| matches!(event, SessionEvent::Answered { .. })).map(translate));
+    }
+}
+
+fn translate(event: SessionEvent) -> LinkEvent {
+    match event {
+        SessionEvent::Request { id: request, request: incoming } => match incoming {
+            IncomingRequest::Prepare { transfer_id, amount, condition, expires_at, data } => LinkEvent::Prepare {
+                request,
+                transfer: IncomingPrepare { id: transfer_id, amount, condition, expires_at, payload: payload(&data) },
+            },
+            IncomingRequest::Fulfill { transfer_id, fulfillment, .. } => LinkEvent::Fulfill { request, id: transfer_id, fulfillment },
+            IncomingRequest::Reject { transfer_id, reason, .. } => {
+                LinkEvent::Reject { request, id: transfer_id, reason: reason.as_bytes().clone() }
+            }
+            IncomingRequest::Transfer { transfer_id, amount, expires_at, data } => {
+                LinkEvent::Transfer { request, id: transfer_id, amount, expires_at, payload: payload(&data) }
+            }
+            IncomingRequest::Message { data } => LinkEvent::Message { request, payload: payload(&data) },
+        },
+        SessionEvent::Answered { tag, answer, .. } => {
+            let answer = match answer {
+                IncomingAnswer::Ack(_) => Answer::Ack,
+                IncomingAnswer::Response(data) => Answer::Response(payload(&data)),
+                IncomingAnswer::Error { reason, .. } => Answer::Error(reason.as_bytes().clone()),
+                // What can't be read says as little as silence.
+                IncomingAnswer::Malformed | IncomingAnswer::TimedOut => Answer::TimedOut,
+                IncomingAnswer::Lost => Answer::Lost,
+            };
+            LinkEvent::Answered { tag, answer }
+        }
+    }
+}

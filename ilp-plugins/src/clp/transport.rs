@@ -1,0 +1,53 @@
+//! A WebSocket as the driver's transport.
+
+use bytes::Bytes;
+use ilp_clp::ws::{Socket, SocketError};
+use ilp_core::runtime::{Traffic, Transport, TransportError};
+use std::task::{Context, Poll};
+
+/// A [`Transport`] over a WebSocket: one packet a binary frame.
+#[derive(Debug)]
+pub struct ClpTransport(Socket);
+
+impl ClpTransport {
+    /// Takes over a socket whose handshake is done.
+    pub fn new(socket: Socket) -> Self {
+        Self(socket)
+    }
+}
+
+impl Transport for ClpTransport {
+    fn poll_receive(&mut self, cx: &mut Context<'_>, frames: &mut Vec<Bytes>, max: usize) -> Poll<Result<usize, TransportError>> {
+        self.0.poll_receive(cx, frames, max).map_err(transport_error)
+    }
+
+    fn send(&mut self, frame: Bytes) {
+        self.0.send(frame);
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+        self.0.poll_flush(cx).map_err(transport_error)
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.poll_close(cx).map(|_| ())
+    }
+
+    fn backlog(&self) -> usize {
+        self.0.queued_bytes()
+    }
+
+    fn traffic(&self) -> Traffic {
+        let counters = self.0.counters();
+        Traffic {
+            frames_in: counters.frames_in,
+            frames_out: counters.frames_out,
+            bytes_in: counters.bytes_in,
+            bytes_out: counters.bytes_out,
+        }
+    }
+}
+
+fn transport_error(error: SocketError) -> TransportError {
+    TransportError { message: error.to_string(), source: Some(Box::new(error)) }
+}
