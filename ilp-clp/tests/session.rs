@@ -191,7 +191,8 @@ fn both_dialects_carry_the_same_request() {
         let mut b = Session::new(SessionConfig { dialect: Some(dialect), ..SessionConfig::default() });
         let mut frames = Vec::new();
         a.send(1, some_prepare(ProtocolData::entries(dialect, &entries)), at(0), 100, &mut frames).unwrap();
-        let [SessionEvent::Request { id: 1, request: IncomingRequest::Prepare { data, amount, .. } }] = &take(&mut b, &frames[0])[..] else {
+        let [SessionEvent::Request { id: 1, request: IncomingRequest::Prepare { data, amount, .. } }] = &take(&mut b, &frames[0])[..]
+        else {
             panic!("no prepare")
         };
         assert_eq!((data.first(), data.entries().len(), *amount), (Some(entries[0]), 1, Amount::new(5)));

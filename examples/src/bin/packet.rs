@@ -12,7 +12,7 @@ use std::process::ExitCode;
 /// Every line of input becomes one line of output, in order. A line that can't be converted becomes an object with `error`, and with
 /// the `offset` in the packet when decoding or the `field` in the object when encoding.
 #[derive(Parser)]
-#[command(version, about, long_about, after_help = AFTER_HELP)]
+#[command(name = "packet", version, about, long_about, after_help = AFTER_HELP)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -21,8 +21,10 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Reads packets in hex, prints their values in JSON.
+    #[command(after_help = AFTER_HELP)]
     Decode(Conversion),
     /// Reads values in JSON, prints their packets in hex.
+    #[command(after_help = AFTER_HELP)]
     Encode(Conversion),
 }
 

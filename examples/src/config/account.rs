@@ -6,10 +6,10 @@ use super::problem::{Collector, Span};
 use super::section::{Located, Section};
 use super::token::{self, Token};
 use super::{Context, values};
-use ilp_clp::ws::{TlsClientConfig, Url};
 use ilp_core::link::PeerProtocol;
 use ilp_core::{AccountConfig, AccountId, Asset};
 use ilp_oer::Address;
+use ilp_plugins::clp::{TlsClientConfig, Url};
 
 /// An account and how its peer is recognised or found.
 #[derive(Debug)]
@@ -29,8 +29,8 @@ pub struct Account {
 pub struct Dial {
     /// Its address.
     pub url: Url,
-    /// Whom to trust; `None` for `ws`.
-    pub tls: Option<TlsClientConfig>,
+    /// Whom to trust; of no effect for `ws`.
+    pub tls: TlsClientConfig,
 }
 
 /// As much of an account as could be read, for the checks across accounts.
@@ -180,16 +180,15 @@ fn read_dial(section: &Section<'_>, context: Context<'_>, problems: &mut Collect
         if !is_loopback(url.host()) {
             problems.warning(&text.at, section.say(&format!("{url} is not encrypted: the token and all payments can be read on the way; use wss://")));
         }
-        return Some(Dial { url, tls: None });
     }
-    let (key, tls) = if section.get("ca").is_some() {
+    let (key, tls) = if url.is_tls() && section.get("ca").is_some() {
         let certificate = files::read_key(section, "ca", Contents::Public, context.folder, problems)?;
         ("ca", TlsClientConfig::trusting_certificate_pem(&certificate))
     } else {
         ("url", TlsClientConfig::public_roots())
     };
     match tls {
-        Ok(tls) => Some(Dial { url, tls: Some(tls) }),
+        Ok(tls) => Some(Dial { url, tls }),
         Err(error) => {
             problems.unusable(&section.at(key), section.say(&format!("{key} can't be used: {error}; ca must be the peer's certificate as PEM text")));
             None

@@ -21,7 +21,7 @@ pub(super) fn check(
     if let Some(own) = own {
         routes(own, accounts, problems);
     }
-    listeners(listen, accounts, problems);
+    listeners(listen, problems);
     duplicate_rates(rates, problems);
     missing_rates(accounts, rates, problems);
 }
@@ -99,7 +99,7 @@ fn routes(own: &Address, accounts: &[AccountRead], problems: &mut Collector<'_>)
     }
 }
 
-fn listeners(listen: &[Located<Listen>], accounts: &[AccountRead], problems: &mut Collector<'_>) {
+fn listeners(listen: &[Located<Listen>], problems: &mut Collector<'_>) {
     let mut first = BTreeMap::new();
     for Located { value, at } in listen.iter().filter(|listen| listen.value.url.port != 0) {
         if let Some(line) = first.insert((&value.url.host, value.url.port), problems.place(at).line) {
@@ -107,6 +107,10 @@ fn listeners(listen: &[Located<Listen>], accounts: &[AccountRead], problems: &mu
             problems.error(at, why);
         }
     }
+}
+
+/// Who is to dial us needs a place to do so.
+pub(super) fn check_reachable(listen: &[Located<Listen>], accounts: &[AccountRead], problems: &mut Collector<'_>) {
     for account in accounts.iter().filter(|account| account.dials.is_none()) {
         let Some(id) = &account.id else { continue };
         let parallelism = id.value.parallelism();
@@ -118,9 +122,6 @@ fn listeners(listen: &[Located<Listen>], accounts: &[AccountRead], problems: &mu
             continue;
         };
         problems.warning(&id.at, format!("{} {why}: add a [[listen]] with parallelism = {parallelism}", account.title));
-    }
-    if accounts.is_empty() {
-        problems.warning(&(0..0), "there is no [[account]]: nobody can connect or pay");
     }
 }
 

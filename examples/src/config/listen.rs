@@ -5,7 +5,7 @@ use super::files::{self, Contents};
 use super::problem::{Collector, Place, Span};
 use super::section::{Located, Section};
 use super::values::shown;
-use ilp_clp::ws::TlsServerConfig;
+use ilp_plugins::clp::TlsServerConfig;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -33,13 +33,6 @@ pub struct ListenUrl {
     pub port: u16,
 }
 
-impl ListenUrl {
-    /// The same with another port: what port 0 became.
-    pub fn with_port(&self, port: u16) -> Self {
-        Self { port, ..self.clone() }
-    }
-}
-
 impl fmt::Display for ListenUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.tls { "wss" } else { "ws" };
@@ -59,12 +52,19 @@ pub(super) fn is_loopback(host: &str) -> bool {
 const KEYS: [&str; 4] = ["url", "parallelism", "cert", "key"];
 const EXAMPLE: &str = "such as wss://0.0.0.0:7443";
 
-pub(super) fn read(top: &Section<'_>, context: Context<'_>, problems: &mut Collector<'_>) -> Vec<Located<Listen>> {
-    let tables = top.tables("listen", problems).into_iter().zip(1..);
-    tables.filter_map(|((at, table), number)| {
-        let section = Section::new(format!("listen {number}"), at, table, &KEYS, problems);
-        read_one(&section, context, problems)
-    }).collect()
+/// The second value says whether all entries could be read.
+pub(super) fn read(top: &Section<'_>, context: Context<'_>, problems: &mut Collector<'_>) -> (Vec<Located<Listen>>, bool) {
+    let tables = top.tables("listen", problems);
+    let count = tables.len();
+    let tables = tables.into_iter().zip(1..);
+    let listen: Vec<_> = tables
+        .filter_map(|((at, table), number)| {
+            let section = Section::new(format!("listen {number}"), at, table, &KEYS, problems);
+            read_one(&section, context, problems)
+        })
+        .collect();
+    let complete = listen.len() == count && top.get("listen").is_none_or(|listen| listen.get_ref().is_array());
+    (listen, complete)
 }
 
 fn read_one(section: &Section<'_>, context: Context<'_>, problems: &mut Collector<'_>) -> Option<Located<Listen>> {

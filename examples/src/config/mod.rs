@@ -121,10 +121,16 @@ fn read_top<'t>(table: &'t DeTable<'t>, folder: &Path, variables: Variables<'_>,
         checked.map_err(|why| problems.error(&address.at, format!("address {why}"))).ok()
     });
     let store = read_store(&top, problems);
-    let listen = listen::read(&top, context, problems);
+    let (listen, listen_complete) = listen::read(&top, context, problems);
     let accounts = account::read(&top, context, address.as_ref(), problems);
     let rates = rate::read(&top, problems);
     cross::check(address.as_ref(), &listen, &accounts, &rates, problems);
+    if listen_complete {
+        cross::check_reachable(&listen, &accounts, problems);
+    }
+    if top.get("account").is_none() {
+        problems.warning(&(0..0), "there is no [[account]]: nobody can connect or pay");
+    }
     Some(Config {
         address: address?,
         allow_production,

@@ -113,11 +113,6 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// How many errors there are, for those who want to know whether more were added.
-    pub(super) fn errors(&self) -> usize {
-        self.list.iter().filter(|problem| problem.severity == Severity::Error).count()
-    }
-
     pub(super) fn into_list(mut self) -> Vec<Problem> {
         self.list.sort_by_key(|problem| problem.place);
         self.list

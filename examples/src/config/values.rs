@@ -17,8 +17,8 @@ pub(super) enum Number {
 
 /// A whole number from 0 to `max`, as a decimal text or an integer.
 pub(super) fn number(value: &DeValue<'_>, max: u64) -> Number {
-    let (digits, radix, shown) = match value {
-        DeValue::String(text) => (text.as_ref(), 10, format!("\"{}\"", self::shown(text))),
+    let (digits, radix, found) = match value {
+        DeValue::String(text) => (text.as_ref(), 10, format!("\"{}\"", shown(text))),
         DeValue::Integer(integer) => (integer.as_str(), integer.radix(), integer.to_string()),
         DeValue::Float(float) => {
             return Number::Wrong(format!("is {}, but must be a whole number of base units, without a point or exponent", float.as_str()));
@@ -28,11 +28,11 @@ pub(super) fn number(value: &DeValue<'_>, max: u64) -> Number {
     let is_digits = !digits.is_empty() && digits.chars().all(|c| c.is_digit(radix));
     let negative = digits.strip_prefix('-').is_some_and(|rest| rest.chars().all(|c| c.is_digit(radix)));
     if !is_digits && !negative {
-        return Number::Wrong(format!("is {shown}, but must be a whole number: digits only, from 0 to {max}"));
+        return Number::Wrong(format!("is {found}, but must be a whole number: digits only, from 0 to {max}"));
     }
     match u64::from_str_radix(digits, radix) {
         Ok(number) if number <= max => Number::Is(number),
-        _ => Number::Wrong(format!("is {shown}, out of range: it must be from 0 to {max}")),
+        _ => Number::Wrong(format!("is {found}, out of range: it must be from 0 to {max}")),
     }
 }
 

@@ -58,19 +58,19 @@ struct Arguments {
     demo: bool,
 
     /// How many payments the demo makes [default: 1000]
-    #[arg(long, value_name = "N", requires = "demo", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", conflicts_with = "config", value_parser = clap::value_parser!(u64).range(1..))]
     payments: Option<u64>,
 
     /// How long the demo pays, instead of how often: 60s, 500ms, 2m
-    #[arg(long = "for", value_name = "TIME", requires = "demo", conflicts_with = "payments", value_parser = parse_duration)]
+    #[arg(long = "for", value_name = "TIME", conflicts_with_all = ["config", "payments"], value_parser = parse_duration)]
     pay_for: Option<Duration>,
 
     /// How many of the demo's payments are in flight at once
-    #[arg(long, value_name = "N", requires = "demo", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", conflicts_with = "config", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
     in_flight: u16,
 
     /// What each of the demo's payments is worth, in millionths of an XRP
-    #[arg(long, value_name = "AMOUNT", requires = "demo", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "AMOUNT", conflicts_with = "config", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..))]
     amount: u64,
 }
 

@@ -2,12 +2,11 @@
 
 use super::asset;
 use super::invoices::{Till, TillReceiver};
-use crate::endpoints;
-use ilp_clp::ws::{TlsClientConfig, TlsError, TlsServerConfig};
 use ilp_core::link::PeerProtocol;
 use ilp_core::runtime::{Connector, Notice, StartError, Status, Stopped};
 use ilp_core::{AccountConfig, AccountId, InvalidAccountId, Tokens};
 use ilp_oer::{Address, Amount, InvalidAddress};
+use ilp_plugins::clp::{BindError, ClpDialler, ClpListener, TlsClientConfig, TlsError, TlsServerConfig, Url, UrlError};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -53,8 +52,11 @@ pub enum DemoError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// There is no place to listen.
-    #[error("127.0.0.1 can't be listened on: {0}")]
-    Listen(std::io::Error),
+    #[error(transparent)]
+    Listen(#[from] BindError),
+    /// The place to listen can't be dialled.
+    #[error(transparent)]
+    Url(#[from] UrlError),
     /// A connector didn't start.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -95,12 +97,11 @@ impl Network {
             account.max_packet = CREDIT;
             builder = builder.account(account);
         }
-        let bound = endpoints::bind("127.0.0.1:0", Some(tls)).await.map_err(DemoError::Listen)?;
-        let address = bound.local_addr().map_err(DemoError::Listen)?;
-        let connector = builder.authenticator(Arc::new(tokens)).endpoint(bound).start().await?;
+        let listener = ClpListener::bind(Address::new("test.demo")?, "wss://127.0.0.1:0", Some(tls)).await?;
+        let url = listener.url();
+        let connector = builder.authenticator(Arc::new(tokens)).endpoint(listener).start().await?;
 
         let till = Arc::new(Till::new(random()?, price));
-        let url = format!("wss://{address}");
         let [alice, bob] = peers;
         let alice = alice.start(&url, &trust, None).await?;
         let bob = bob.start(&url, &trust, Some(TillReceiver(till.clone()))).await?;
@@ -157,9 +158,11 @@ impl Peer {
         account.max_packet = CREDIT;
         account.routes.push(Address::new("test")?);
         let (notices, mut heard) = mpsc::unbounded_channel();
-        let mut builder = Connector::builder(&format!("test.demo.{}", self.name))
+        let address = Address::new(format!("test.demo.{}", self.name))?;
+        let (url, token) = (url.parse::<Url>()?, self.token.as_bytes());
+        let mut builder = Connector::builder(address.as_str())
             .account(account)
-            .endpoint(endpoints::dial(url, Some(trust), demo, self.name, self.token.as_bytes()))
+            .endpoint(ClpDialler::new(address, demo, PeerProtocol::Clp, url, self.name, token, trust.clone()))
             .on_notice(move |notice| drop(notices.send(notice)));
         if let Some(receiver) = receiver {
             builder = builder.receiver(receiver);

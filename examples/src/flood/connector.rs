@@ -1,10 +1,15 @@
 //! The connector in a child process, from inside: the library's, with accounts for the peers and nothing else.
 
 use super::child::{Hello, Order};
+use ilp_core::link::PeerProtocol;
 use ilp_core::runtime::Connector;
 use ilp_core::store::MemoryStore;
+use ilp_core::{AccountConfig, AccountId, Asset, Limits, Tokens};
+use ilp_oer::Address;
+use ilp_plugins::clp::{ClpListener, TlsServerConfig};
 use std::io::{BufRead, BufReader, Read, Write, stderr, stdin, stdout};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -25,7 +30,10 @@ pub(super) fn main() -> ExitCode {
 fn serve() -> Result<(), Error> {
     let mut input = BufReader::new(stdin());
     let mut line = String::new();
-    input.read_line(&mut line)?;
+    if input.read_line(&mut line)? == 0 {
+        // The parent is gone already.
+        return Ok(());
+    }
     let order: Order = serde_json::from_str(&line)?;
     let (ended, end) = oneshot::channel();
     // Reading the standard input blocks, so it can't be left to the connector's thread.
@@ -47,7 +55,30 @@ fn serve() -> Result<(), Error> {
 }
 
 async fn start(order: &Order) -> Result<(Connector, Hello), Error> {
-    todo!()
+    let certificate = if order.tls { Some(rcgen::generate_simple_self_signed(vec!["localhost".to_owned()])?) } else { None };
+    let tls = match &certificate {
+        Some(own) => Some(TlsServerConfig::from_pem(own.cert.pem().as_bytes(), own.signing_key.serialize_pem().as_bytes())?),
+        None => None,
+    };
+    let url = if order.tls { "wss://127.0.0.1:0" } else { "ws://127.0.0.1:0" };
+    let listener = ClpListener::bind(Address::new(ADDRESS)?, url, tls).await?;
+    let hello = Hello { port: listener.local_addr().port(), certificate: certificate.map(|own| own.cert.pem()) };
+
+    let tokens = Tokens::new();
+    let limits = Limits { in_flight_per_account: order.in_flight_per_account, ..Limits::default() };
+    let mut builder = Connector::builder(ADDRESS).store(MemoryStore::new()).limits(limits).endpoint(listener);
+    let senders = order.senders.iter().map(|login| (login, u64::MAX));
+    let receivers = order.receivers.iter().map(|login| (login, 0));
+    for ((name, token), credit_limit) in senders.chain(receivers) {
+        let id = AccountId::new(1, name)?;
+        tokens.insert(name.as_bytes(), id.clone(), PeerProtocol::Clp, token.as_bytes());
+        builder = builder.account(AccountConfig { credit_limit, max_packet: u64::MAX, ..AccountConfig::new(id, Asset::new("XRP", 6)) });
+    }
+    let connector = builder.authenticator(Arc::new(tokens)).start().await?;
+    Ok((connector, hello))
 }
 
+/// An address where no real money can move.
+const ADDRESS: &str = "test.flood";
+/// For transfers that are still held; as a rule there are none.
 const STOP_PATIENCE: Duration = Duration::from_secs(1);

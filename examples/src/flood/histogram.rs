@@ -23,11 +23,6 @@ impl Histogram {
         }
     }
 
-    /// How many have been counted.
-    pub(super) fn count(&self) -> u64 {
-        self.count
-    }
-
     /// What so many of a thousand don't exceed (999: all but the slowest thousandth), rounded up to the end of its bucket. `None` if
     /// nothing has been counted.
     pub(super) fn per_mille(&self, per_mille: u64) -> Option<Duration> {
@@ -98,7 +93,7 @@ mod tests {
             let got = histogram.per_mille(per_mille).unwrap().as_nanos();
             assert!(got >= expected && got - expected <= expected / 128, "{per_mille}: {got}");
         }
-        assert_eq!(histogram.count(), 1000);
+        assert_eq!(histogram.count, 1000);
     }
 
     #[test]

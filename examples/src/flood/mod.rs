@@ -224,7 +224,8 @@ fn order(pairs: &[(Login, Login)], tls: bool, plan: &Plan) -> Order {
         senders: pairs.iter().map(|(sender, _)| account(sender)).collect(),
         receivers: pairs.iter().map(|(_, receiver)| account(receiver)).collect(),
         tls,
-        in_flight_per_account: plan.load.window_per_pair,
+        // An outcome that is on its way back still counts there, and no longer here.
+        in_flight_per_account: plan.load.window_per_pair.saturating_mul(2),
     }
 }
 

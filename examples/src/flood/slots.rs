@@ -72,11 +72,6 @@ impl<T> Slots<T> {
         }
     }
 
-    /// How many entries there are.
-    pub(super) fn len(&self) -> usize {
-        self.len
-    }
-
     /// Whether there is none.
     pub(super) fn is_empty(&self) -> bool {
         self.len == 0
@@ -100,7 +95,7 @@ mod tests {
     fn a_number_finds_its_entry_once() {
         let mut slots = Slots::new();
         let (a, b) = (slots.insert('a').unwrap(), slots.insert('b').unwrap());
-        assert_eq!((slots.get_mut(a).copied(), slots.get_mut(b).copied(), slots.len()), (Some('a'), Some('b'), 2));
+        assert_eq!((slots.get_mut(a).copied(), slots.get_mut(b).copied(), slots.len), (Some('a'), Some('b'), 2));
         assert_eq!((slots.remove(a), slots.remove(a), slots.get_mut(a).copied()), (Some('a'), None, None));
         let c = slots.insert('c').unwrap();
         assert_eq!(parts(c).1, parts(a).1);
@@ -122,9 +117,9 @@ mod tests {
         let mut slots = Slots::new();
         let numbers: Vec<_> = (0..10).map(|n| slots.insert(n).unwrap()).collect();
         slots.remove_if(|n| *n % 3 == 0);
-        assert_eq!(slots.len(), 6);
+        assert_eq!(slots.len, 6);
         assert_eq!((slots.remove(numbers[3]), slots.remove(numbers[4])), (None, Some(4)));
         assert!((0..5).all(|n| slots.insert(n).is_some()));
-        assert_eq!((slots.len(), slots.places.len()), (10, 10));
+        assert_eq!((slots.len, slots.places.len()), (10, 10));
     }
 }

@@ -24,7 +24,9 @@ pub(super) struct Incoming {
 
 #[derive(Debug, Clone, Copy)]
 enum Handling {
-    Message { request: u32 },
+    Message {
+        request: u32,
+    },
     Transfer(TransferId),
     /// Its transfer has expired; the handler doesn't know yet, and counts until it does.
     Expired,
@@ -309,12 +311,7 @@ impl Incoming {
 }
 
 /// A conditional transfer's outcome: a fulfillment that can't be claimed any more, or is none, becomes a rejection.
-fn decide(
-    result: Result<HandlerReply, HandlerError>,
-    condition: &Condition,
-    expires_at: Timestamp,
-    context: &Context<'_>,
-) -> Outcome {
+fn decide(result: Result<HandlerReply, HandlerError>, condition: &Condition, expires_at: Timestamp, context: &Context<'_>) -> Outcome {
     match result {
         Err(error) => Outcome::Rejected(HandlerError { protocol_data: error.protocol_data.detached(), ..error }),
         Ok(_) if context.now >= expires_at => {

@@ -4,9 +4,7 @@ mod incoming;
 mod outgoing;
 mod types;
 
-pub use types::{
-    Confirmation, Failure, HandlerError, HandlerReply, HandlerRequest, LocalFailure, Reply, Settled, Transfer, Via,
-};
+pub use types::{Confirmation, Failure, HandlerError, HandlerReply, HandlerRequest, LocalFailure, Reply, Settled, Transfer, Via};
 
 use crate::session::{Answer, IncomingRequest, Session, SessionConfig, SessionCounters, SessionEvent, TooManyErrors};
 use crate::setup::{Credentials, Setup, SetupConfig, SetupEvent};
@@ -94,12 +92,7 @@ impl Default for ExchangeLimits {
 impl ExchangeConfig {
     /// The usual settings, at this address.
     pub fn new(address: Address) -> Self {
-        Self {
-            session: SessionConfig::default(),
-            setup: SetupConfig::new(address),
-            peer_dedupes: true,
-            limits: ExchangeLimits::default(),
-        }
+        Self { session: SessionConfig::default(), setup: SetupConfig::new(address), peer_dedupes: true, limits: ExchangeLimits::default() }
     }
 
     /// The settings for a peer of 2017: named dialect, short errors, nothing sent twice.
@@ -305,11 +298,7 @@ impl Exchange {
         InterledgerError::ours(code, &self.config.setup.address, now, text)
     }
 
-    fn split<'a>(
-        &'a mut self,
-        now: Timestamp,
-        out: &'a mut ExchangeOutput,
-    ) -> (&'a mut Outgoing, &'a mut Incoming, Context<'a>) {
+    fn split<'a>(&'a mut self, now: Timestamp, out: &'a mut ExchangeOutput) -> (&'a mut Outgoing, &'a mut Incoming, Context<'a>) {
         let context = Context { session: &mut self.session, config: &self.config, now, out };
         (&mut self.outgoing, &mut self.incoming, context)
     }

@@ -44,26 +44,15 @@ enum State {
 }
 
 impl Outgoing {
-    pub(super) fn send_request(
-        &mut self,
-        tag: u64,
-        id: TransferId,
-        data: &ProtocolBuffer,
-        transfer: Transfer,
-        context: &mut Context<'_>,
-    ) {
+    pub(super) fn send_request(&mut self, tag: u64, id: TransferId, data: &ProtocolBuffer, transfer: Transfer, context: &mut Context<'_>) {
         let entries = data.entries();
         let content = ProtocolData::entries(data.dialect(), &entries);
         let result = match context.session.dialect() {
-            Some(dialect) if !data.suits(dialect) => {
-                Err(LocalFailure::SendFailed("the protocol data is in the other dialect".to_owned()))
-            }
+            Some(dialect) if !data.suits(dialect) => Err(LocalFailure::SendFailed("the protocol data is in the other dialect".to_owned())),
             _ => match transfer {
                 Transfer::None => self.send_plain(tag, Request::Message(content), None, context),
                 Transfer::Pay { amount } => self.send_transfer(tag, id, amount, None, content, context),
-                Transfer::PayBy { amount, expires_at } => {
-                    self.send_transfer(tag, id, amount, Some(expires_at), content, context)
-                }
+                Transfer::PayBy { amount, expires_at } => self.send_transfer(tag, id, amount, Some(expires_at), content, context),
                 Transfer::Conditional { amount, condition, expires_at } => {
                     let prepare = clp::Prepare { transfer_id: id, amount, condition, expires_at, data: content };
                     self.send_prepare(tag, prepare, context)

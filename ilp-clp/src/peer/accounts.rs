@@ -3,9 +3,9 @@
 use crate::setup::Credentials;
 use async_trait::async_trait;
 use ilp_oer::Address;
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
 /// Decides who may connect.

@@ -20,6 +20,11 @@ impl Clock {
     }
 }
 
+/// The wall clock's time, for the expiry of a transfer.
+pub fn now() -> Timestamp {
+    wall()
+}
+
 pub(super) fn wall() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).ok().and_then(|ms| Timestamp::from_unix_millis(ms).ok()).unwrap_or(Timestamp::MIN)

@@ -2,10 +2,10 @@
 
 use super::clock::Clock;
 use super::{Identity, Peer, RequestHandler, Shared};
+use crate::ProtocolBuffer;
 use crate::exchange::{
     Exchange, ExchangeEvent, ExchangeOutput, Failure, HandlerError, HandlerReply, HandlerRequest, Reply, RequestKey, Settled, Transfer,
 };
-use crate::ProtocolBuffer;
 use crate::setup::{Credentials, SetupEvent, SetupFailure};
 use crate::ws::Socket;
 use bytes::Bytes;
@@ -16,7 +16,8 @@ use std::collections::HashMap;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -120,6 +121,12 @@ impl Driver {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Arc<str>> {
+        if let Phase::Open(shared, _) = &self.phase {
+            shared.task.register(cx.waker());
+            if shared.closing.load(Ordering::Acquire) {
+                self.end.get_or_insert_with(|| "closed".into());
+            }
+        }
         for _ in 0..TURNS {
             let now = self.clock.now();
             let mut busy = self.poll_timer(cx, now);
@@ -127,7 +134,7 @@ impl Driver {
             busy |= self.poll_handlers(cx, now);
             busy |= self.poll_commands(cx, now);
             busy |= self.poll_socket(cx, now);
-            self.take_events(now);
+            busy |= self.take_events(now);
             for frame in self.out.frames.drain(..) {
                 self.socket.send(frame);
             }
@@ -241,9 +248,11 @@ impl Driver {
         }
     }
 
-    fn take_events(&mut self, now: Timestamp) {
-        // Events may cause more: a decision is asked for, and made, here.
-        for event in std::mem::take(&mut self.out.events) {
+    /// Whether there were any: they may have started what has to be polled.
+    fn take_events(&mut self, now: Timestamp) -> bool {
+        let events = std::mem::take(&mut self.out.events);
+        let any = !events.is_empty();
+        for event in events {
             match event {
                 ExchangeEvent::Done { tag, outcome } => {
                     if let Some(reply) = self.replies.remove(&tag) {
@@ -256,6 +265,7 @@ impl Driver {
                 ExchangeEvent::Setup(event) => self.setup(event),
             }
         }
+        any
     }
 
     fn setup(&mut self, event: SetupEvent) {
@@ -292,7 +302,7 @@ impl Driver {
             }
         };
         let identity = Identity { own: starting.own, address, account: starting.account, dialect: self.exchange.dialect() };
-        let shared = Arc::new(Shared { handler: RwLock::new(starting.handler), identity, ended });
+        let shared = Arc::new(Shared::new(starting.handler, identity, ended));
         self.phase = Phase::Open(Arc::clone(&shared), commands.downgrade());
         // If nobody waits for the peer any more its last clone is gone, and the connection ends.
         let _ = starting.ready.send(Ok(Peer { shared, commands }));
@@ -317,7 +327,10 @@ impl Driver {
     }
 
     fn settled(&self, settled: Settled) {
-        if let Some(peer) = self.peer() {
+        if let Phase::Open(shared, commands) = &self.phase {
+            // The last clone may be gone, but the books have to be kept all the same.
+            let commands = commands.upgrade().unwrap_or_else(|| mpsc::channel(1).0);
+            let peer = Peer { shared: Arc::clone(shared), commands };
             let handler = peer.shared.handler();
             // It runs on this task, which others depend on.
             let _ = catch_unwind(AssertUnwindSafe(|| handler.settled(&peer, settled)));

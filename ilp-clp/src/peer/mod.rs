@@ -9,15 +9,18 @@ mod server;
 
 pub use accounts::{Accounts, Authenticator};
 pub use client::{Client, ClientConfig, ConnectError};
+pub use clock::now;
 pub use handler::{RefuseAll, RequestHandler};
 pub use server::{Server, ServerConfig};
 
 use crate::exchange::{Failure, HandlerError, LocalFailure, Reply, Transfer};
 use crate::{InterledgerError, ProtocolBuffer};
 use driver::Command;
+use futures::task::AtomicWaker;
 use ilp_oer::clp::Dialect;
 use ilp_oer::{Address, ErrorCode, TransferId};
 use std::fmt::{self, Debug};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -45,6 +48,9 @@ struct Shared {
     handler: RwLock<Arc<dyn RequestHandler>>,
     identity: Identity,
     ended: watch::Receiver<Option<Arc<str>>>,
+    /// Somebody wants the connection closed, and the task that has to do it.
+    closing: AtomicBool,
+    task: AtomicWaker,
 }
 
 /// Who is who on a connection.
@@ -112,6 +118,12 @@ impl Peer {
         InterledgerError::ours(code, &self.shared.identity.own, clock::wall(), text).into()
     }
 
+    /// Closes the connection, whoever else holds a clone. What is under way ends as [`LocalFailure::Closed`].
+    pub fn close(&self) {
+        self.shared.closing.store(true, Ordering::Release);
+        self.shared.task.wake();
+    }
+
     /// Waits until the connection has ended, and gives the reason.
     pub async fn closed(&self) -> String {
         let mut ended = self.shared.ended.clone();
@@ -133,6 +145,11 @@ impl Debug for Peer {
 }
 
 impl Shared {
+    fn new(handler: Arc<dyn RequestHandler>, identity: Identity, ended: watch::Receiver<Option<Arc<str>>>) -> Self {
+        let (closing, task) = (AtomicBool::new(false), AtomicWaker::new());
+        Self { handler: RwLock::new(handler), identity, ended, closing, task }
+    }
+
     fn handler(&self) -> Arc<dyn RequestHandler> {
         Arc::clone(&self.handler.read().unwrap_or_else(PoisonError::into_inner))
     }

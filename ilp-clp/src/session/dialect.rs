@@ -36,7 +36,9 @@ mod tests {
 
     #[test]
     fn nothing_else_shows_it() {
-        for frame in [&b""[..], b"\x07\0\0\0\x01", b"\x07\0\0\0\x01\x02\x01\0", b"\x07\0\0\0\x01\x03\x01\x01\x01", b"\x04\0\0\0\x01\x03\x01\x01\0"] {
+        for frame in
+            [&b""[..], b"\x07\0\0\0\x01", b"\x07\0\0\0\x01\x02\x01\0", b"\x07\0\0\0\x01\x03\x01\x01\x01", b"\x04\0\0\0\x01\x03\x01\x01\0"]
+        {
             assert_eq!(detect_dialect(frame), None);
         }
         assert_eq!(detect_dialect(b"\x07\0\0\0\x01\xff\x01\x01\0"), None);

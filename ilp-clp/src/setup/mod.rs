@@ -353,12 +353,7 @@ impl Setup {
         }
     }
 
-    fn negotiate<'a>(
-        &mut self,
-        theirs: impl Iterator<Item = (u8, &'a str)>,
-        session: &mut Session,
-        events: &mut Vec<SetupEvent>,
-    ) {
+    fn negotiate<'a>(&mut self, theirs: impl Iterator<Item = (u8, &'a str)>, session: &mut Session, events: &mut Vec<SetupEvent>) {
         let common = self.config.protocols.common(theirs);
         session.set_takes_transfers(common.contains(sub::names::TRANSFER_ID));
         events.push(SetupEvent::Negotiated(common.clone()));

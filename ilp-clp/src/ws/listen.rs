@@ -30,14 +30,7 @@ impl Listener {
     /// # Errors
     /// If the address can't be used.
     pub async fn bind(address: impl ToSocketAddrs, tls: Option<TlsServerConfig>, limits: SocketLimits) -> io::Result<Self> {
-        Ok(Self {
-            tcp: TcpListener::bind(address).await?,
-            tls,
-            limits,
-            handshakes: JoinSet::new(),
-            oldest: VecDeque::new(),
-            failed: 0,
-        })
+        Ok(Self { tcp: TcpListener::bind(address).await?, tls, limits, handshakes: JoinSet::new(), oldest: VecDeque::new(), failed: 0 })
     }
 
     /// The address it listens on.

@@ -26,7 +26,7 @@ pub enum UrlError {
     /// There is no host name.
     #[error("the URL names no host")]
     Host,
-    /// Port 0, or beyond 65535.
+    /// Beyond 65535, or none after the colon.
     #[error("the port must be a number from 1 to 65535")]
     Port,
     /// `user:password@host`: nobody would read it, and it would end up in logs.
@@ -105,7 +105,6 @@ impl FromStr for Url {
             return Err(UrlError::Host);
         }
         let port = match authority.port_u16() {
-            Some(0) => return Err(UrlError::Port),
             Some(port) => port,
             // A port that doesn't fit, or nothing after the colon.
             None if authority.as_str().len() > authority.host().len() => return Err(UrlError::Port),
@@ -163,7 +162,8 @@ mod tests {
         assert_eq!(parse("http://a/"), Err(UrlError::Scheme));
         assert_eq!(parse("connector.example:80"), Err(UrlError::Scheme));
         assert_eq!(parse("ws://user:secret@a/"), Err(UrlError::UserInfo));
-        assert_eq!(parse("ws://a:0/"), Err(UrlError::Port));
+        // A listener takes a free port then.
+        assert_eq!(parse("ws://a:0/").unwrap().port(), 0);
         assert_eq!(parse("ws://a:70000/"), Err(UrlError::Port));
     }
 

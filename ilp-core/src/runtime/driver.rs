@@ -119,6 +119,9 @@ impl Driver {
     /// Runs until told to stop, or until the worker can't go on.
     pub(super) async fn run(&mut self, commands: &mut mpsc::Receiver<Command>) -> Exit {
         let exit = std::future::poll_fn(|cx| self.turn(cx, commands)).await;
+        if let Exit::Poisoned(cause) = &exit {
+            self.shared.notices.send(Notice::Restarted { cause: cause.clone() });
+        }
         self.close_all().await;
         exit
     }

@@ -102,10 +102,7 @@ pub(super) async fn supervise(shared: Arc<Shared>, first: (Worker, OpenedSlot), 
         driver.add_accounts();
         match driver.run(&mut commands).await {
             Exit::Stopped => return,
-            Exit::Poisoned(cause) => {
-                shared.notices.send(Notice::Restarted { cause });
-                tokio::time::sleep(pause).await;
-            }
+            Exit::Poisoned(_) => tokio::time::sleep(pause).await,
         }
     }
 }

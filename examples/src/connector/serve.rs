@@ -1,0 +1,138 @@
+//! A connector from a configuration, from start to stop.
+
+use super::{Exit, Log, Signals};
+use crate::config::{Config, Store};
+use crate::show::{Table, units};
+use ilp_core::Tokens;
+use ilp_core::runtime::{Connector, ConnectorBuilder, StopReport};
+use ilp_core::store::MemoryStore;
+use ilp_plugins::clp::{ClpDialler, ClpListener};
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Runs until a signal comes, then drains for at most `patience`.
+pub(super) async fn serve(config: Config, file: &Path, patience: Duration, log: Log) -> Exit {
+    let mut signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => return cannot_start(&log, &format!("signals can't be listened to: {error}")),
+    };
+    // Before anything is said: a second connector on the same ports shall end with one message.
+    let listeners = match listen(&config, file).await {
+        Ok(listeners) => listeners,
+        Err(why) => return cannot_start(&log, &why),
+    };
+    let places: Vec<String> = listeners.iter().map(ClpListener::url).collect();
+    let notices = log.clone();
+    let mut builder = build(&config).on_notice(move |notice| notices.line(notice));
+    for listener in listeners {
+        builder = builder.endpoint(listener);
+    }
+    let connector = match builder.start().await {
+        Ok(connector) => connector,
+        Err(error) => return cannot_start(&log, &error.to_string()),
+    };
+    say_started(&config, &places, &log);
+    let signal = signals.next().await;
+    stop(connector, signal, patience, &mut signals, &log).await
+}
+
+async fn listen(config: &Config, file: &Path) -> Result<Vec<ClpListener>, String> {
+    let mut listeners = Vec::with_capacity(config.listen.len());
+    for listen in &config.listen {
+        let bound = ClpListener::bind(config.address.clone(), &listen.url.to_string(), listen.tls.clone()).await;
+        let place = listen.place;
+        listeners.push(bound.map_err(|error| {
+            format!(
+                "{error} ({}:{}:{}): is another program listening there? Stop it, or take another port",
+                file.display(),
+                place.line,
+                place.column
+            )
+        })?);
+    }
+    Ok(listeners)
+}
+
+fn build(config: &Config) -> ConnectorBuilder {
+    let tokens = Tokens::new();
+    let mut builder = Connector::builder(config.address.as_str()).allow_production(config.allow_production);
+    builder = match config.store {
+        Store::Memory => builder.store(MemoryStore::new()),
+    };
+    for account in &config.accounts {
+        let (id, protocol) = (account.config.id.clone(), account.config.protocol);
+        builder = builder.account(account.config.clone());
+        match &account.dial {
+            Some(dial) => {
+                let (url, tls) = (dial.url.clone(), dial.tls.clone());
+                let dialler = ClpDialler::new(config.address.clone(), id, protocol, url, &account.login, account.token.as_bytes(), tls);
+                builder = builder.endpoint(dialler);
+            }
+            None => tokens.insert(account.login.as_bytes(), id, protocol, account.token.as_bytes()),
+        }
+    }
+    for rate in &config.rates {
+        builder = builder.rate(rate.clone());
+    }
+    builder.authenticator(Arc::new(tokens))
+}
+
+fn say_started(config: &Config, places: &[String], log: &Log) {
+    match config.store {
+        Store::Memory => log.line("the books are in memory: they are gone when this process ends"),
+    }
+    for account in &config.accounts {
+        if let Some(dial) = &account.dial {
+            log.line(format_args!("dialling account {} at {}", account.config.id, dial.url));
+        }
+    }
+    for (place, listen) in places.iter().zip(&config.listen) {
+        match listen.parallelism {
+            1 => log.line(format_args!("listening on {place}")),
+            parallelism => log.line(format_args!("listening on {place} for parallelism {parallelism}")),
+        }
+    }
+    log.line(format_args!("connector {} is running", config.address));
+}
+
+async fn stop(connector: Connector, signal: &str, patience: Duration, signals: &mut Signals, log: &Log) -> Exit {
+    let seconds = crate::show::duration(patience);
+    log.line(format_args!("{signal}: stopping; waiting up to {seconds} for payments in flight, once more stops at once"));
+    let report = tokio::select! {
+        report = connector.stop(patience) => report,
+        signal = signals.next() => {
+            log.line(format_args!("{signal} again: stopped at once"));
+            return Exit::Interrupted;
+        }
+    };
+    finish(&report, log)
+}
+
+fn finish(report: &StopReport, log: &Log) -> Exit {
+    let Some(status) = &report.worker else {
+        log.line("the connector had stopped by itself");
+        return Exit::Failed;
+    };
+    let mut table = Table::new(["balance at the stop", "", "held"]);
+    for account in &status.accounts {
+        let (asset, held) = (&account.asset, account.totals.incoming_prepared);
+        table.row([account.id.to_string(), units(account.balance, asset, false), units(held, asset, false)]);
+    }
+    for (asset, own) in &status.own {
+        table.row(["the connector's own".into(), units(*own, asset, false), String::new()]);
+    }
+    let _ = write!(std::io::stdout(), "{table}");
+    if report.drained {
+        log.line("stopped; nothing was left in flight");
+        return Exit::Done;
+    }
+    log.line(format_args!("stopped with {} payments in flight: the time to wait was over", status.in_flight));
+    Exit::Failed
+}
+
+fn cannot_start(log: &Log, why: &str) -> Exit {
+    log.line(format_args!("can't start: {why}"));
+    Exit::CantStart
+}

@@ -1,0 +1,183 @@
+//! The load tool, run as a program: against the connector it starts itself, and against connectors that break promises.
+
+mod fake;
+
+use fake::Lie;
+use serde_json::Value;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+fn flood(arguments: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flood"));
+    command.args(arguments.split_whitespace()).stdin(Stdio::null());
+    command
+}
+
+fn run(arguments: &str) -> (Option<i32>, Output) {
+    let output = flood(arguments).output().unwrap();
+    (output.status.code(), output)
+}
+
+fn report(output: &Output) -> Value {
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    assert_eq!(text.lines().count(), 1, "one line of JSON, not {text:?}; {}", complaints(output));
+    serde_json::from_str(&text).unwrap()
+}
+
+fn complaints(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Every payment is fulfilled and every field is there.
+fn check_perfect(arguments: &str, payments: u64) -> Value {
+    let (code, output) = run(arguments);
+    assert_eq!((code, complaints(&output)), (Some(0), String::new()));
+    let report = report(&output);
+    assert_eq!((&report["payments"], &report["fulfilled"]), (&payments.into(), &payments.into()), "{report}");
+    assert_eq!((&report["failed"], &report["balances_ok"]), (&serde_json::json!({}), &true.into()));
+    for pointer in [
+        "/seconds",
+        "/payments_per_second",
+        "/latency_ms/p50",
+        "/latency_ms/p99",
+        "/latency_ms/p999",
+        "/bytes/sent",
+        "/bytes/received",
+        "/flood_cpu_us_per_payment",
+    ] {
+        assert!(report.pointer(pointer).is_some_and(Value::is_number), "{pointer}: {report}");
+    }
+    report
+}
+
+fn check_child(report: &Value) {
+    assert_eq!(report["store"], "memory");
+    assert!(report["connector"]["cpu_us_per_payment"].is_number(), "{report}");
+    assert!(report["connector"]["peak_rss_mib"].as_f64().is_some_and(|mib| mib > 1.0), "{report}");
+}
+
+#[test]
+fn a_connector_is_started_flooded_and_found_in_order() {
+    let report = check_perfect("--count 2000 --window 64 --json", 2000);
+    check_child(&report);
+    // Prepare, fulfill and two acks each way; the ILP packet alone has 150 bytes.
+    assert!(report["bytes"]["sent"].as_u64().is_some_and(|bytes| bytes > 2000 * 250), "{report}");
+    assert!(report.get("rss_mib").is_none());
+}
+
+#[test]
+fn it_works_over_tls_and_with_odd_numbers_of_everything() {
+    check_child(&check_perfect("--count 777 --window 65 --peers 3 --amount 1000000007 --tls --json", 777));
+}
+
+#[test]
+fn a_rate_is_kept_and_memory_is_reported() {
+    let (code, output) = run("--rate 500 --for 1s --json");
+    assert_eq!((code, complaints(&output)), (Some(0), String::new()));
+    let report = report(&output);
+    let payments = report["payments"].as_u64().unwrap();
+    assert!((450..=500).contains(&payments) && report["fulfilled"] == payments, "{report}");
+    assert!(report["rss_mib"]["at_10s"].is_null() && report["rss_mib"]["end"].is_number(), "{report}");
+}
+
+#[test]
+fn people_get_words() {
+    let (code, output) = run("--count 10 --peers 1");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(code == Some(0) && text.contains("books        agree"), "{text}{}", complaints(&output));
+}
+
+#[test]
+fn wrong_usage_has_exit_code_2_and_help_0() {
+    for arguments in ["--nonsense", "--count none", "--store embedded", "--window 1 --peers 2", "--url ws://127.0.0.1:1"] {
+        let (code, output) = run(arguments);
+        assert_eq!(code, Some(2), "{arguments}");
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty());
+    }
+    let (code, output) = run("--help");
+    assert!(code == Some(0) && String::from_utf8_lossy(&output.stdout).contains("Exit status"));
+}
+
+#[test]
+fn an_unreachable_connector_has_exit_code_3() {
+    // Bound and let go of: nobody listens there.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut command = flood(&format!("--url ws://127.0.0.1:{port} --sender a --receiver b --json"));
+    let output = command.env("FLOOD_SENDER_TOKENS", "x").env("FLOOD_RECEIVER_TOKENS", "y").output().unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(3), 0), "{}", complaints(&output));
+}
+
+#[test]
+fn the_child_is_gone_after_the_run_and_when_its_parent_is_killed() {
+    let mut parent = flood("--for 60s --rate 10 --json").stdout(Stdio::null()).spawn().unwrap();
+    let child = wait_for(|| children_of(parent.id()).first().copied());
+    // Without a chance to tidy up.
+    parent.kill().unwrap();
+    parent.wait().unwrap();
+    wait_for(|| (!std::path::Path::new(&format!("/proc/{child}")).exists()).then_some(()));
+
+    let mut parent = flood("--count 50 --json").stdout(Stdio::null()).spawn().unwrap();
+    let child = wait_for(|| children_of(parent.id()).first().copied());
+    assert!(parent.wait().unwrap().success());
+    assert!(!std::path::Path::new(&format!("/proc/{child}")).exists());
+}
+
+#[test]
+fn a_connector_that_keeps_its_promises_is_found_in_order() {
+    let (code, output) = run_against(Lie::Nothing, "secret");
+    assert_eq!(code, Some(0), "{}", complaints(&output));
+    let report = report(&output);
+    assert_eq!((&report["fulfilled"], &report["connector"], &report["store"]), (&20.into(), &Value::Null, &Value::Null));
+}
+
+#[test]
+fn each_broken_promise_is_noticed() {
+    for (lie, complaint, fulfilled) in [
+        (Lie::FulfillTwice, "1 outcomes of payments that have had theirs", 20),
+        (Lie::RejectToo, "1 outcomes of payments that have had theirs", 20),
+        (Lie::WrongPreimage, "1 fulfillments that are not their condition's preimage", 20),
+        (Lie::Balance, "sender-1: the connector's books say -21, the peer's own say -20", 20),
+        (Lie::Reject, "1 of 20 payments were not fulfilled: 1 T99", 19),
+        (Lie::Refuse, "1 of 20 payments were not fulfilled: 1 T99", 19),
+        (Lie::Hang, "account sender-1: the peer closed the connection", 9),
+    ] {
+        let (code, output) = run_against(lie, "secret");
+        assert!(code == Some(1) && complaints(&output).contains(complaint), "{lie:?}: {code:?} {}", complaints(&output));
+        let report = report(&output);
+        assert_eq!((&report["fulfilled"], &report["balances_ok"]), (&fulfilled.into(), &(lie != Lie::Balance && lie != Lie::Hang).into()));
+    }
+}
+
+#[test]
+fn a_wrong_token_has_exit_code_3() {
+    let (code, output) = run_against(Lie::Nothing, "guess");
+    assert!(code == Some(3) && complaints(&output).contains("account receiver-1: refused: T99"), "{}", complaints(&output));
+}
+
+/// Twenty payments, one after the other, through a connector of the test's own.
+fn run_against(lie: Lie, token: &str) -> (Option<i32>, Output) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (listener, url) = runtime.block_on(fake::listen());
+    runtime.spawn(fake::serve(listener, lie));
+    let mut command = flood(&format!("--url {url} --sender sender-1 --receiver receiver-1 --count 20 --window 1 --json"));
+    let output = command.env("FLOOD_SENDER_TOKENS", token).env("FLOOD_RECEIVER_TOKENS", token).output().unwrap();
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    (output.status.code(), output)
+}
+
+fn children_of(parent: u32) -> Vec<u32> {
+    let tasks = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+    tasks.split_whitespace().filter_map(|id| id.parse().ok()).collect()
+}
+
+/// Looks until there is something to see.
+fn wait_for<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    let start = std::time::Instant::now();
+    loop {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        assert!(start.elapsed() < Duration::from_secs(20), "waited in vain");
+        std::thread::yield_now();
+    }
+}
