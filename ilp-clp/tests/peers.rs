@@ -1,5 +1,6 @@
 //! Clients and servers over sockets of 127.0.0.1.
 #![cfg(feature = "tokio")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use async_trait::async_trait;
 use futures::future::join_all;

@@ -1,4 +1,5 @@
 //! Rules of a session: which answer belongs to which request, and what is ignored.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use bytes::Bytes;
 use ilp_clp::{

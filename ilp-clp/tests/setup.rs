@@ -1,4 +1,5 @@
 //! Rules of setup: who may say what before and after authentication.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use bytes::Bytes;
 use ilp_clp::{

@@ -1,5 +1,7 @@
 //! Bytes from strangers: nothing panics, nothing but whole packets in their one form decodes, and errors point into the bytes.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod strategies;
 
 use ilp_oer::clp::{self, Dialect, Extensions};

@@ -296,7 +296,7 @@ async fn ring(members: usize, hops: usize) {
         connector.pay(&to, Amount::new(3), preimage(9).condition(), expires_at).await
     });
     let mut paid = Vec::new();
-    for pay in pays.map(|pay| async { pay.await }) {
+    for pay in pays {
         paid.push(pay.await);
     }
     assert!(paid.iter().all(|result| *result == Ok(preimage(9))), "{paid:?}");

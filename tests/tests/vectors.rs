@@ -1,5 +1,7 @@
 //! The codecs against the packets of other implementations; see `vectors/README.md`.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 use ilp_oer::clp::{self, Body, Dialect, Extensions};
 use ilp_oer::sub::{Balance, Info, Vouch};
 use ilp_oer::value::{ClpValue, IlpValue};

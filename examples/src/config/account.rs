@@ -48,24 +48,20 @@ pub(super) struct AccountRead {
     pub(super) done: Option<Account>,
 }
 
-const KEYS: [&str; 12] = [
-    "name", "parallelism", "asset", "scale", "credit_limit", "max_packet", "protocol", "token", "url", "routes", "login", "ca",
-];
+const KEYS: [&str; 12] =
+    ["name", "parallelism", "asset", "scale", "credit_limit", "max_packet", "protocol", "token", "url", "routes", "login", "ca"];
 const PROTOCOLS: [PeerProtocol; 3] = [PeerProtocol::Clp, PeerProtocol::ClpSeed, PeerProtocol::Clp2017];
 
-pub(super) fn read(
-    top: &Section<'_>,
-    context: Context<'_>,
-    own: Option<&Address>,
-    problems: &mut Collector<'_>,
-) -> Vec<AccountRead> {
+pub(super) fn read(top: &Section<'_>, context: Context<'_>, own: Option<&Address>, problems: &mut Collector<'_>) -> Vec<AccountRead> {
     let tables = top.tables("account", problems).into_iter().zip(1..);
-    tables.map(|((at, table), number)| {
-        let name = table.get("name").and_then(|name| name.get_ref().as_str());
-        let title = name.map_or_else(|| format!("account {number}"), |name| format!("account \"{}\"", values::shown(name)));
-        let section = Section::new(title, at, table, &KEYS, problems);
-        read_one(section, context, own, problems)
-    }).collect()
+    tables
+        .map(|((at, table), number)| {
+            let name = table.get("name").and_then(|name| name.get_ref().as_str());
+            let title = name.map_or_else(|| format!("account {number}"), |name| format!("account \"{}\"", values::shown(name)));
+            let section = Section::new(title, at, table, &KEYS, problems);
+            read_one(section, context, own, problems)
+        })
+        .collect()
 }
 
 fn read_one(section: Section<'_>, context: Context<'_>, own: Option<&Address>, problems: &mut Collector<'_>) -> AccountRead {
@@ -148,13 +144,16 @@ fn read_protocol(section: &Section<'_>, problems: &mut Collector<'_>) -> Option<
 
 fn read_routes(section: &Section<'_>, context: Context<'_>, problems: &mut Collector<'_>) -> Vec<Located<Address>> {
     let texts = section.texts("routes", "[\"test.bob\"]", problems);
-    texts.into_iter().filter_map(|text| match values::address(text.value, context.allow_production) {
-        Ok(value) => Some(Located { value, at: text.at }),
-        Err(why) => {
-            problems.error(&text.at, section.say(&format!("route {why}")));
-            None
-        }
-    }).collect()
+    texts
+        .into_iter()
+        .filter_map(|text| match values::address(text.value, context.allow_production) {
+            Ok(value) => Some(Located { value, at: text.at }),
+            Err(why) => {
+                problems.error(&text.at, section.say(&format!("route {why}")));
+                None
+            }
+        })
+        .collect()
 }
 
 fn read_dial(section: &Section<'_>, context: Context<'_>, problems: &mut Collector<'_>) -> Option<Dial> {
@@ -178,7 +177,10 @@ fn read_dial(section: &Section<'_>, context: Context<'_>, problems: &mut Collect
             problems.error(&section.at("ca"), section.say("ca isn't used by ws://, which isn't encrypted: write wss:// in url"));
         }
         if !is_loopback(url.host()) {
-            problems.warning(&text.at, section.say(&format!("{url} is not encrypted: the token and all payments can be read on the way; use wss://")));
+            problems.warning(
+                &text.at,
+                section.say(&format!("{url} is not encrypted: the token and all payments can be read on the way; use wss://")),
+            );
         }
     }
     let (key, tls) = if url.is_tls() && section.get("ca").is_some() {
@@ -190,7 +192,10 @@ fn read_dial(section: &Section<'_>, context: Context<'_>, problems: &mut Collect
     match tls {
         Ok(tls) => Some(Dial { url, tls }),
         Err(error) => {
-            problems.unusable(&section.at(key), section.say(&format!("{key} can't be used: {error}; ca must be the peer's certificate as PEM text")));
+            problems.unusable(
+                &section.at(key),
+                section.say(&format!("{key} can't be used: {error}; ca must be the peer's certificate as PEM text")),
+            );
             None
         }
     }

@@ -65,10 +65,10 @@ fn tokens(accounts: &[AccountRead], problems: &mut Collector<'_>) {
     let mut first: BTreeMap<&[u8], &str> = BTreeMap::new();
     for account in accounts {
         let Some(done) = &account.done else { continue };
-        if let Some(other) = first.insert(done.token.as_bytes(), &account.title) {
-            if let Some(id) = &account.id {
-                problems.warning(&id.at, format!("{} and {other} have the same token: each peer could pass for the other", account.title));
-            }
+        if let Some(other) = first.insert(done.token.as_bytes(), &account.title)
+            && let Some(id) = &account.id
+        {
+            problems.warning(&id.at, format!("{} and {other} have the same token: each peer could pass for the other", account.title));
         }
     }
 }
@@ -149,10 +149,8 @@ fn missing_rates(accounts: &[AccountRead], rates: &[Located<Rate>], problems: &m
                 continue;
             }
             let Some(asset) = &payee.asset else { continue };
-            let why = format!(
-                "there is no rate from {from} to {to}, so {} can't pay {}: add a [[rate]] if it should",
-                payer.title, payee.title
-            );
+            let why =
+                format!("there is no rate from {from} to {to}, so {} can't pay {}: add a [[rate]] if it should", payer.title, payee.title);
             problems.warning(&asset.at, why);
         }
     }

@@ -89,11 +89,13 @@ fn read_one(section: &Section<'_>, context: Context<'_>, problems: &mut Collecto
 fn plain(section: &Section<'_>, url: &ListenUrl, at: &Span, problems: &mut Collector<'_>) {
     for key in ["cert", "key"] {
         if section.get(key).is_some() {
-            problems.error(&section.at(key), section.say(&format!("{key} isn't used by ws://, which isn't encrypted: write wss:// in url")));
+            problems
+                .error(&section.at(key), section.say(&format!("{key} isn't used by ws://, which isn't encrypted: write wss:// in url")));
         }
     }
     if !is_loopback(&url.host) {
-        let why = format!("{url} is not encrypted and can be reached from elsewhere: tokens and payments can be read on the way; use wss://");
+        let why =
+            format!("{url} is not encrypted and can be reached from elsewhere: tokens and payments can be read on the way; use wss://");
         problems.warning(at, section.say(&why));
     }
 }
@@ -111,7 +113,8 @@ fn certificate(section: &Section<'_>, context: Context<'_>, problems: &mut Colle
     match TlsServerConfig::from_pem(&cert, &key) {
         Ok(tls) => Some(tls),
         Err(error) => {
-            let why = format!("cert and key can't be used: {error}; cert must be a PEM chain, the server's first, and key its PEM private key");
+            let why =
+                format!("cert and key can't be used: {error}; cert must be a PEM chain, the server's first, and key its PEM private key");
             problems.unusable(&section.at("cert"), section.say(&why));
             None
         }
@@ -130,9 +133,10 @@ fn parse(text: &str) -> Result<ListenUrl, String> {
     if authority.contains(['/', '?', '#', '@']) {
         return Err(format!("but a path has no place here: every path is taken; write it {EXAMPLE}"));
     }
-    let (host, port) = authority.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')).ok_or_else(|| {
-        format!("which has no port; write one, {EXAMPLE}")
-    })?;
+    let (host, port) = authority
+        .rsplit_once(':')
+        .filter(|(_, port)| !port.ends_with(']'))
+        .ok_or_else(|| format!("which has no port; write one, {EXAMPLE}"))?;
     // Without the filter a plus sign would pass.
     let digits = Some(port).filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
     let port = digits.and_then(|port| port.parse().ok()).ok_or("whose port must be a number from 0 (any free one) to 65535")?;
@@ -159,14 +163,34 @@ mod tests {
         ] {
             assert_eq!(parse(text).map(|url| url.to_string()).as_deref(), Ok(shown));
         }
-        for text in ["", "wss://", "wss://a", "wss://[::1]", "wss://::1:5", "http://a:1", "ws://a:+1", "ws://a:65536", "ws://a:1/path", "ws://:1", "ws://u@a:1"] {
+        for text in [
+            "",
+            "wss://",
+            "wss://a",
+            "wss://[::1]",
+            "wss://::1:5",
+            "http://a:1",
+            "ws://a:+1",
+            "ws://a:65536",
+            "ws://a:1/path",
+            "ws://:1",
+            "ws://u@a:1",
+        ] {
             assert!(parse(text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn loopback_is_this_machine_only() {
-        for (host, expected) in [("127.0.0.1", true), ("127.9.9.9", true), ("::1", true), ("localhost", true), ("0.0.0.0", false), ("::", false), ("a.example", false)] {
+        for (host, expected) in [
+            ("127.0.0.1", true),
+            ("127.9.9.9", true),
+            ("::1", true),
+            ("localhost", true),
+            ("0.0.0.0", false),
+            ("::", false),
+            ("a.example", false),
+        ] {
             assert_eq!(is_loopback(host), expected, "{host}");
         }
     }

@@ -9,20 +9,22 @@ const KEYS: [&str; 4] = ["from", "to", "numerator", "denominator"];
 
 pub(super) fn read(top: &Section<'_>, problems: &mut Collector<'_>) -> Vec<Located<Rate>> {
     let tables = top.tables("rate", problems).into_iter().zip(1..);
-    tables.filter_map(|((at, table), number)| {
-        let section = Section::new(format!("rate {number}"), at, table, &KEYS, problems);
-        let from = asset(&section, "from", problems);
-        let to = asset(&section, "to", problems);
-        let numerator = part(&section, "numerator", problems);
-        let denominator = part(&section, "denominator", problems);
-        let rate = Rate { from: from?, to: to?, numerator: numerator?, denominator: denominator? };
-        if rate.from == rate.to {
-            let why = format!("from and to are both {}, which is always exchanged 1 to 1: take this rate out", rate.from);
-            problems.error(&section.at("to"), section.say(&why));
-            return None;
-        }
-        Some(Located { value: rate, at: section.at })
-    }).collect()
+    tables
+        .filter_map(|((at, table), number)| {
+            let section = Section::new(format!("rate {number}"), at, table, &KEYS, problems);
+            let from = asset(&section, "from", problems);
+            let to = asset(&section, "to", problems);
+            let numerator = part(&section, "numerator", problems);
+            let denominator = part(&section, "denominator", problems);
+            let rate = Rate { from: from?, to: to?, numerator: numerator?, denominator: denominator? };
+            if rate.from == rate.to {
+                let why = format!("from and to are both {}, which is always exchanged 1 to 1: take this rate out", rate.from);
+                problems.error(&section.at("to"), section.say(&why));
+                return None;
+            }
+            Some(Located { value: rate, at: section.at })
+        })
+        .collect()
 }
 
 fn asset(section: &Section<'_>, key: &str, problems: &mut Collector<'_>) -> Option<Asset> {

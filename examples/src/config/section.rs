@@ -137,7 +137,8 @@ impl<'t> Section<'t> {
         let elements = match value.get_ref() {
             DeValue::Array(array) => array,
             _ => {
-                problems.error(&value.span(), format!("there can be several {key} entries: write [[{key}]] as a line of its own above each"));
+                problems
+                    .error(&value.span(), format!("there can be several {key} entries: write [[{key}]] as a line of its own above each"));
                 return Vec::new();
             }
         };

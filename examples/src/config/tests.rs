@@ -141,15 +141,29 @@ fn check(cases: &[(&str, &str, &str)]) {
 
 #[test]
 fn an_unknown_key_is_an_error_with_the_nearest_name() {
-    check(&[
-        ("scale = 6", "scale = 6\ncredit_limt = 1", "10:1: error: account \"bob\": unknown key \"credit_limt\"; did you mean \"credit_limit\"?"),
-        ("scale = 6", "scale = 6\nmaxpacket = 1", "10:1: error: account \"bob\": unknown key \"maxpacket\"; did you mean \"max_packet\"?"),
-        ("scale = 6", "scale = 6\nfrobnicate = 1", "10:1: error: account \"bob\": unknown key \"frobnicate\"; there are: name, parallelism, "),
-        ("[[listen]]", "[[lisen]]", "3:3: error: unknown key \"lisen\"; did you mean \"listen\"?"),
-        ("[[listen]]", "[[listen]]\ncerts = 1", "4:1: error: listen 1: unknown key \"certs\"; did you mean \"cert\"?"),
-        ("address = \"test.ann\"", "address = \"test.ann\"\nallow_prod = true", "2:1: error: unknown key \"allow_prod\"; "),
-        ("[[listen]]", "[store]\nkind = \"memory\"\npath = 1\n[[listen]]", "5:1: error: store: unknown key \"path\"; there are: kind"),
-    ][..3]);
+    check(
+        &[
+            (
+                "scale = 6",
+                "scale = 6\ncredit_limt = 1",
+                "10:1: error: account \"bob\": unknown key \"credit_limt\"; did you mean \"credit_limit\"?",
+            ),
+            (
+                "scale = 6",
+                "scale = 6\nmaxpacket = 1",
+                "10:1: error: account \"bob\": unknown key \"maxpacket\"; did you mean \"max_packet\"?",
+            ),
+            (
+                "scale = 6",
+                "scale = 6\nfrobnicate = 1",
+                "10:1: error: account \"bob\": unknown key \"frobnicate\"; there are: name, parallelism, ",
+            ),
+            ("[[listen]]", "[[lisen]]", "3:3: error: unknown key \"lisen\"; did you mean \"listen\"?"),
+            ("[[listen]]", "[[listen]]\ncerts = 1", "4:1: error: listen 1: unknown key \"certs\"; did you mean \"cert\"?"),
+            ("address = \"test.ann\"", "address = \"test.ann\"\nallow_prod = true", "2:1: error: unknown key \"allow_prod\"; "),
+            ("[[listen]]", "[store]\nkind = \"memory\"\npath = 1\n[[listen]]", "5:1: error: store: unknown key \"path\"; there are: kind"),
+        ][..3],
+    );
     let found = problems(&GOOD.replace("[[listen]]", "[[lisen]]"));
     assert!(found[0].starts_with("3:3: error: unknown key \"lisen\"; did you mean \"listen\"?"), "{found:?}");
     check(&[
@@ -161,36 +175,82 @@ fn an_unknown_key_is_an_error_with_the_nearest_name() {
 
 #[test]
 fn a_wrong_value_is_shown_with_its_place_and_what_it_should_be() {
-    check(&[
-        ("\"test.ann\"", "\"test ann\"", "1:11: error: address is \"test ann\", which is not an ILP address"),
-        ("\"test.ann\"", "\"g.ann\"", "1:11: error: address is \"g.ann\", a production address…allow_production = true"),
-        ("\"test.ann\"", "7", "1:11: error: address must be a text in quotation marks, not an integer"),
-        ("\"ws://127.0.0.1:7768\"", "\"http://127.0.0.1:7768\"", "4:7: error: listen 1: url is \"http://127.0.0.1:7768\", but must be ws:// or wss://"),
-        ("\"ws://127.0.0.1:7768\"", "\"ws://127.0.0.1\"", "4:7: error: listen 1: url is \"ws://127.0.0.1\", which has no port"),
-        ("\"ws://127.0.0.1:7768\"", "\"ws://127.0.0.1:77680\"", "4:7: error: listen 1: url…whose port must be a number from 0"),
-        ("\"bob\"", "\"b.ob\"", "7:8: error: account \"b.ob\": name can't be used: …'.'"),
-        ("\"bob\"", "3", "7:8: error: account 1: name must be a text in quotation marks, not an integer"),
-        ("\"XRP\"", "\"XRP/6\"", "8:9: error: account \"bob\": asset is \"XRP/6\", but has only the code here…scale = "),
-        ("scale = 6", "scale = 256", "9:9: error: account \"bob\": scale is 256, out of range: it must be from 0 to 255"),
-        ("scale = 6", "scale = -1", "9:9: error: account \"bob\": scale is -1, out of range"),
-        ("scale = 6", "scale = 6\ncredit_limit = 1.5", "10:16: error: account \"bob\": credit_limit is 1.5, but must be a whole number"),
-        ("scale = 6", "scale = 6\ncredit_limit = \"1e6\"", "10:16: error: account \"bob\": credit_limit is \"1e6\", but must be a whole number"),
-        ("scale = 6", "scale = 6\ncredit_limit = \"\"", "10:16: error: account \"bob\": credit_limit is \"\", but must be a whole number"),
-        ("scale = 6", "scale = 6\ncredit_limit = \"-5\"", "10:16: error: account \"bob\": credit_limit is \"-5\", out of range: it must be from 0 to 18446744073709551615"),
-        ("scale = 6", "scale = 6\ncredit_limit = 18446744073709551616", "10:16: error: account \"bob\": credit_limit is 18446744073709551616, out of range"),
-        ("scale = 6", "scale = 6\nmax_packet = 0", "10:14: error: account \"bob\": max_packet is 0: no payment could pass"),
-        ("scale = 6", "scale = 6\nprotocol = \"clp-2018\"", "10:12: error: account \"bob\": protocol is \"clp-2018\", which is none; did you mean \"clp-2017\"?"),
-        ("scale = 6", "scale = 6\nroutes = \"test.bob\"", "10:10: error: account \"bob\": routes must be a list such as [\"test.bob\"], not a text"),
-        ("scale = 6", "scale = 6\nroutes = [\"test.b\", \"g.b\"]", "10:21: error: account \"bob\": route is \"g.b\", a production address"),
-        ("scale = 6", "scale = 6\nca = \"x.pem\"", "10:6: error: account \"bob\": ca is for peers that we dial"),
-        ("scale = 6", "scale = 6\nurl = \"http://x/secret\"", "10:7: error: account \"bob\": url can't be dialled: the scheme must be ws:// or wss://"),
-        ("scale = 6", "scale = 6\nurl = \"ws://localhost:1\"\nca = \"x\"", "11:6: error: account \"bob\": ca isn't used by ws://"),
-        ("scale = 6", "scale = 6\nlogin = \"\"", "10:9: error: account \"bob\": login is empty"),
-        ("[[listen]]", "[store]\nkind = \"redis\"\n[[listen]]", "4:8: error: store: kind \"redis\" doesn't exist yet"),
-        ("[[listen]]", "[store]\nkind = \"embedded\"\n[[listen]]", "4:8: error: store: kind \"embedded\" doesn't exist yet"),
-        ("[[listen]]", "[store]\nkind = \"memroy\"\n[[listen]]", "4:8: error: store: kind is \"memroy\", which is no store; did you mean \"memory\"?"),
-        ("[[account]]", "[account]", "6:1: error: there can be several account entries: write [[account]]"),
-    ][..27]);
+    check(
+        &[
+            ("\"test.ann\"", "\"test ann\"", "1:11: error: address is \"test ann\", which is not an ILP address"),
+            ("\"test.ann\"", "\"g.ann\"", "1:11: error: address is \"g.ann\", a production address…allow_production = true"),
+            ("\"test.ann\"", "7", "1:11: error: address must be a text in quotation marks, not an integer"),
+            (
+                "\"ws://127.0.0.1:7768\"",
+                "\"http://127.0.0.1:7768\"",
+                "4:7: error: listen 1: url is \"http://127.0.0.1:7768\", but must be ws:// or wss://",
+            ),
+            ("\"ws://127.0.0.1:7768\"", "\"ws://127.0.0.1\"", "4:7: error: listen 1: url is \"ws://127.0.0.1\", which has no port"),
+            ("\"ws://127.0.0.1:7768\"", "\"ws://127.0.0.1:77680\"", "4:7: error: listen 1: url…whose port must be a number from 0"),
+            ("\"bob\"", "\"b.ob\"", "7:8: error: account \"b.ob\": name can't be used: …'.'"),
+            ("\"bob\"", "3", "7:8: error: account 1: name must be a text in quotation marks, not an integer"),
+            ("\"XRP\"", "\"XRP/6\"", "8:9: error: account \"bob\": asset is \"XRP/6\", but has only the code here…scale = "),
+            ("scale = 6", "scale = 256", "9:9: error: account \"bob\": scale is 256, out of range: it must be from 0 to 255"),
+            ("scale = 6", "scale = -1", "9:9: error: account \"bob\": scale is -1, out of range"),
+            (
+                "scale = 6",
+                "scale = 6\ncredit_limit = 1.5",
+                "10:16: error: account \"bob\": credit_limit is 1.5, but must be a whole number",
+            ),
+            (
+                "scale = 6",
+                "scale = 6\ncredit_limit = \"1e6\"",
+                "10:16: error: account \"bob\": credit_limit is \"1e6\", but must be a whole number",
+            ),
+            (
+                "scale = 6",
+                "scale = 6\ncredit_limit = \"\"",
+                "10:16: error: account \"bob\": credit_limit is \"\", but must be a whole number",
+            ),
+            (
+                "scale = 6",
+                "scale = 6\ncredit_limit = \"-5\"",
+                "10:16: error: account \"bob\": credit_limit is \"-5\", out of range: it must be from 0 to 18446744073709551615",
+            ),
+            (
+                "scale = 6",
+                "scale = 6\ncredit_limit = 18446744073709551616",
+                "10:16: error: account \"bob\": credit_limit is 18446744073709551616, out of range",
+            ),
+            ("scale = 6", "scale = 6\nmax_packet = 0", "10:14: error: account \"bob\": max_packet is 0: no payment could pass"),
+            (
+                "scale = 6",
+                "scale = 6\nprotocol = \"clp-2018\"",
+                "10:12: error: account \"bob\": protocol is \"clp-2018\", which is none; did you mean \"clp-2017\"?",
+            ),
+            (
+                "scale = 6",
+                "scale = 6\nroutes = \"test.bob\"",
+                "10:10: error: account \"bob\": routes must be a list such as [\"test.bob\"], not a text",
+            ),
+            (
+                "scale = 6",
+                "scale = 6\nroutes = [\"test.b\", \"g.b\"]",
+                "10:21: error: account \"bob\": route is \"g.b\", a production address",
+            ),
+            ("scale = 6", "scale = 6\nca = \"x.pem\"", "10:6: error: account \"bob\": ca is for peers that we dial"),
+            (
+                "scale = 6",
+                "scale = 6\nurl = \"http://x/secret\"",
+                "10:7: error: account \"bob\": url can't be dialled: the scheme must be ws:// or wss://",
+            ),
+            ("scale = 6", "scale = 6\nurl = \"ws://localhost:1\"\nca = \"x\"", "11:6: error: account \"bob\": ca isn't used by ws://"),
+            ("scale = 6", "scale = 6\nlogin = \"\"", "10:9: error: account \"bob\": login is empty"),
+            ("[[listen]]", "[store]\nkind = \"redis\"\n[[listen]]", "4:8: error: store: kind \"redis\" doesn't exist yet"),
+            ("[[listen]]", "[store]\nkind = \"embedded\"\n[[listen]]", "4:8: error: store: kind \"embedded\" doesn't exist yet"),
+            (
+                "[[listen]]",
+                "[store]\nkind = \"memroy\"\n[[listen]]",
+                "4:8: error: store: kind is \"memroy\", which is no store; did you mean \"memory\"?",
+            ),
+            ("[[account]]", "[account]", "6:1: error: there can be several account entries: write [[account]]"),
+        ][..27],
+    );
 }
 
 #[test]
@@ -211,14 +271,30 @@ fn what_must_be_there_is_missed_at_its_header() {
 #[test]
 fn a_token_comes_from_a_file_or_the_environment() {
     check(&[
-        ("{ env = \"BOB_TOKEN\" }", "{ env = \"NOT_SET\" }", "10:17: error: account \"bob\": token: the environment variable NOT_SET is not set"),
+        (
+            "{ env = \"BOB_TOKEN\" }",
+            "{ env = \"NOT_SET\" }",
+            "10:17: error: account \"bob\": token: the environment variable NOT_SET is not set",
+        ),
         ("{ env = \"BOB_TOKEN\" }", "{ env = \"EMPTY\" }", "10:17: error: account \"bob\": token: environment variable EMPTY is empty"),
-        ("{ env = \"BOB_TOKEN\" }", "{ env = \"SHORT\" }", "10:17: warning: account \"bob\": token: environment variable SHORT holds only 5 bytes"),
+        (
+            "{ env = \"BOB_TOKEN\" }",
+            "{ env = \"SHORT\" }",
+            "10:17: warning: account \"bob\": token: environment variable SHORT holds only 5 bytes",
+        ),
         ("{ env = \"BOB_TOKEN\" }", "{ file = \"missing\" }", "10:18: error: account \"bob\": token: file missing can't be read"),
         ("{ env = \"BOB_TOKEN\" }", "{ file = \"\" }", "10:18: error: account \"bob\": token is empty"),
-        ("{ env = \"BOB_TOKEN\" }", "{ file = \"a\", env = \"B\" }", "10:9: error: account \"bob\": token must have one of file and env, it has both"),
+        (
+            "{ env = \"BOB_TOKEN\" }",
+            "{ file = \"a\", env = \"B\" }",
+            "10:9: error: account \"bob\": token must have one of file and env, it has both",
+        ),
         ("{ env = \"BOB_TOKEN\" }", "{}", "10:9: error: account \"bob\": token must have one of file and env, it has neither"),
-        ("{ env = \"BOB_TOKEN\" }", "{ env = \"SLASH\" }\nprotocol = \"clp-2017\"", "10:9: error: account \"bob\": the token must have only letters"),
+        (
+            "{ env = \"BOB_TOKEN\" }",
+            "{ env = \"SLASH\" }\nprotocol = \"clp-2017\"",
+            "10:9: error: account \"bob\": the token must have only letters",
+        ),
     ]);
 }
 
@@ -310,17 +386,36 @@ fn check_eve(cases: &[(&str, &str, &str)]) {
 fn what_can_be_there_only_once_is_found_twice() {
     check_eve(&[
         ("\"eve\"", "\"bob\"", "13:8: error: there are two accounts called \"bob\", the other one in line 7"),
-        ("\"eve\"", "\"eve\"\nlogin = \"bob\"", "14:9: error: account \"bob\" and account \"eve\": both would come under the login \"bob\""),
-        ("scale = 6", "scale = 6\nroutes = [\"test.ann.bob\"]", "16:11: error: account \"eve\": route \"test.ann.bob\" belongs to account \"bob\" already"),
-        ("scale = 6", "scale = 6\nroutes = [\"test.ann\"]", "16:11: error: account \"eve\": route \"test.ann\" is the connector's own address"),
-        ("scale = 6", "scale = 6\nroutes = [\"test.eve\", \"test.eve.\"]", "16:23: warning: account \"eve\": route \"test.eve\" is there twice"),
+        (
+            "\"eve\"",
+            "\"eve\"\nlogin = \"bob\"",
+            "14:9: error: account \"bob\" and account \"eve\": both would come under the login \"bob\"",
+        ),
+        (
+            "scale = 6",
+            "scale = 6\nroutes = [\"test.ann.bob\"]",
+            "16:11: error: account \"eve\": route \"test.ann.bob\" belongs to account \"bob\" already",
+        ),
+        (
+            "scale = 6",
+            "scale = 6\nroutes = [\"test.ann\"]",
+            "16:11: error: account \"eve\": route \"test.ann\" is the connector's own address",
+        ),
+        (
+            "scale = 6",
+            "scale = 6\nroutes = [\"test.eve\", \"test.eve.\"]",
+            "16:23: warning: account \"eve\": route \"test.eve\" is there twice",
+        ),
         ("EVE_TOKEN", "BOB_TOKEN", "13:8: warning: account \"eve\" and account \"bob\" have the same token"),
     ]);
     let routes = format!("{GOOD}routes = [\"test.world\"]\n{EVE}routes = [\"test.world.\"]\n");
     let found = problems(&routes);
     assert!(found.len() == 1 && found[0].contains("route \"test.world\" belongs to account \"bob\" already"), "{found:?}");
     let found = problems(&GOOD.replace("[[listen]]", "[[listen]]\nurl = \"ws://127.0.0.1:7768\"\n[[listen]]"));
-    assert!(found.len() == 1 && found[0].starts_with("6:7: error: ws://127.0.0.1:7768 is listened on twice, the other one is in line 4"), "{found:?}");
+    assert!(
+        found.len() == 1 && found[0].starts_with("6:7: error: ws://127.0.0.1:7768 is listened on twice, the other one is in line 4"),
+        "{found:?}"
+    );
     let twice = format!("{}url = \"ws://localhost:5\"\n{}url = \"ws://localhost:5\"\n", GOOD, EVE);
     let found = problems(&twice);
     assert!(found.len() == 1 && found[0].contains("at ws://localhost:5 both have the login \"ann\""), "{found:?}");
@@ -332,7 +427,11 @@ fn what_works_but_perhaps_not_as_meant_is_a_warning() {
         ("ws://127.0.0.1:7768", "ws://0.0.0.0:7768", "4:7: warning: listen 1: ws://0.0.0.0:7768 is not encrypted"),
         ("scale = 6", "scale = 6\nurl = \"ws://bob.example/secret\"", "10:7: warning: account \"bob\": ws://bob.example is not encrypted"),
         ("\"bob\"", "\"bob\"\nparallelism = 4", "7:8: warning: account \"bob\" has a parallelism that no [[listen]] has"),
-        ("[[listen]]\nurl = \"ws://127.0.0.1:7768\"", "", "6:8: warning: account \"bob\" has no url, so its peer is to dial us, but there is no [[listen]]"),
+        (
+            "[[listen]]\nurl = \"ws://127.0.0.1:7768\"",
+            "",
+            "6:8: warning: account \"bob\" has no url, so its peer is to dial us, but there is no [[listen]]",
+        ),
     ]);
     let found = problems("address = \"test.ann\"");
     assert!(found.len() == 1 && found[0].contains("there is no [[account]]"), "{found:?}");
@@ -342,14 +441,26 @@ fn what_works_but_perhaps_not_as_meant_is_a_warning() {
 fn rates_are_whole_numbers_between_two_assets() {
     let rate = |text: &str| problems(&format!("{GOOD}{}\n[[rate]]\n{text}", EVE.replace("\"XRP\"", "\"EUR\"")));
     let found = rate("from = \"XRP/6\"\nto = \"EUR/6\"\nnumerator = 1\ndenominator = \"2\"\n");
-    assert!(found.len() == 1 && found[0].contains("there is no rate from EUR/6 to XRP/6, so account \"eve\" can't pay account \"bob\""), "{found:?}");
+    assert!(
+        found.len() == 1 && found[0].contains("there is no rate from EUR/6 to XRP/6, so account \"eve\" can't pay account \"bob\""),
+        "{found:?}"
+    );
     for (text, expected) in [
-        ("from = \"XRP\"\nto = \"EUR/6\"\nnumerator = 1\ndenominator = 2", "19:8: error: rate 1: from is \"XRP\", but must be an asset code and a scale such as XRP/6"),
+        (
+            "from = \"XRP\"\nto = \"EUR/6\"\nnumerator = 1\ndenominator = 2",
+            "19:8: error: rate 1: from is \"XRP\", but must be an asset code and a scale such as XRP/6",
+        ),
         ("from = \"XRP/6\"\nto = \"EUR/6\"\nnumerator = 1", "18:1: error: rate 1: denominator is missing"),
         ("from = \"XRP/6\"\nto = \"EUR/6\"\nnumerator = 1\ndenominator = 0", "22:15: error: rate 1: denominator is 0"),
-        ("from = \"XRP/6\"\nto = \"EUR/6\"\nnumerator = 0.5\ndenominator = 1", "21:13: error: rate 1: numerator is 0.5, but must be a whole number"),
+        (
+            "from = \"XRP/6\"\nto = \"EUR/6\"\nnumerator = 0.5\ndenominator = 1",
+            "21:13: error: rate 1: numerator is 0.5, but must be a whole number",
+        ),
         ("from = \"XRP/6\"\nto = \"XRP/6\"\nnumerator = 1\ndenominator = 1", "20:6: error: rate 1: from and to are both XRP/6"),
-        ("from = \"XRP/6\"\nto = \"USD/2\"\nnumerator = 1\ndenominator = 1", "18:1: warning: this rate is never used: no account is in USD/2"),
+        (
+            "from = \"XRP/6\"\nto = \"USD/2\"\nnumerator = 1\ndenominator = 1",
+            "18:1: warning: this rate is never used: no account is in USD/2",
+        ),
     ] {
         let found = rate(text);
         assert!(found.iter().any(|problem| problem.starts_with(expected)), "{text}\n  expected {expected}\n  found {found:#?}");

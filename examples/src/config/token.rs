@@ -75,7 +75,13 @@ pub(super) fn read(account: &Section<'_>, context: Context<'_>, problems: &mut C
     check(account, &bytes, &source, &at, problems)
 }
 
-fn variable(account: &Section<'_>, name: &str, at: &Span, context: Context<'_>, problems: &mut Collector<'_>) -> Option<Zeroizing<Vec<u8>>> {
+fn variable(
+    account: &Section<'_>,
+    name: &str,
+    at: &Span,
+    context: Context<'_>,
+    problems: &mut Collector<'_>,
+) -> Option<Zeroizing<Vec<u8>>> {
     let starts_well = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     if !starts_well || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
         let why = "token: what stands behind env is not a variable's name, which has letters, digits and _ only";

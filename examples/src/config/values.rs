@@ -162,7 +162,8 @@ mod tests {
 
     #[test]
     fn an_edit_distance_counts_letters() {
-        for (a, b, distance) in [("", "", 0), ("", "abc", 3), ("abc", "", 3), ("abc", "acb", 1), ("kitten", "sitting", 3), ("ab", "ba", 1)] {
+        for (a, b, distance) in [("", "", 0), ("", "abc", 3), ("abc", "", 3), ("abc", "acb", 1), ("kitten", "sitting", 3), ("ab", "ba", 1)]
+        {
             assert_eq!(edit_distance(a, b), distance, "{a} {b}");
         }
     }

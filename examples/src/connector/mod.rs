@@ -38,7 +38,7 @@ Examples:
 
 /// An Interledger connector.
 #[derive(Debug, Parser)]
-#[command(name = "connector", version, about, after_help = AFTER_HELP)]
+#[command(name = "connector", version, after_help = AFTER_HELP)]
 #[command(group(ArgGroup::new("what").required(true).args(["config", "demo"])))]
 struct Arguments {
     /// The configuration file (TOML); examples/connector.toml is one with explanations
@@ -106,17 +106,14 @@ fn configured(file: &Path, arguments: &Arguments) -> Exit {
         let _ = writeln!(std::io::stdout(), "{}", summary(&config, problems.list.len()));
         return Exit::Done;
     }
-    run(async {
-        let (log, writer) = match Log::start() {
-            Ok(started) => started,
-            Err(error) => return say(Exit::CantStart, &format!("no thread can be started: {error}")),
-        };
-        let exit = serve::serve(config, file, arguments.drain, log).await;
-        if exit != Exit::Interrupted {
-            writer.finish();
-        }
-        exit
-    })
+    let (log, writer) = match Log::start() {
+        Ok(started) => started,
+        Err(error) => return say(Exit::CantStart, &format!("no thread can be started: {error}")),
+    };
+    let exit = run(serve::serve(config, file, arguments.drain, log));
+    // Who asked to stop at once isn't kept waiting by a terminal that stands still.
+    writer.finish(Duration::from_secs(1));
+    exit
 }
 
 fn summary(config: &Config, warnings: usize) -> String {
@@ -147,6 +144,7 @@ fn demonstrate(arguments: &Arguments) -> Exit {
         match demo::run(options, &mut std::io::stdout()).await {
             Ok(demo::Verdict::Right) => Exit::Done,
             Ok(demo::Verdict::Wrong) => Exit::Failed,
+            Ok(demo::Verdict::Interrupted) => Exit::Interrupted,
             Err(error) => say(Exit::CantStart, &error.to_string()),
         }
     })
@@ -198,7 +196,9 @@ mod tests {
 
     #[test]
     fn a_duration_is_a_number_and_a_unit() {
-        for (text, millis) in [("10s", 10_000), ("500ms", 500), ("2m", 120_000), ("2min", 120_000), ("1h", 3_600_000), ("7", 7_000), ("0s", 0)] {
+        for (text, millis) in
+            [("10s", 10_000), ("500ms", 500), ("2m", 120_000), ("2min", 120_000), ("1h", 3_600_000), ("7", 7_000), ("0s", 0)]
+        {
             assert_eq!(parse_duration(text), Ok(Duration::from_millis(millis)), "{text}");
         }
         for text in ["", "s", "-1s", "1.5s", "1 s", "1d", "99999999999999999999s", "18446744073709551615h", "9999h"] {

@@ -128,7 +128,8 @@ fn finish(report: &StopReport, log: &Log) -> Exit {
         log.line("stopped; nothing was left in flight");
         return Exit::Done;
     }
-    log.line(format_args!("stopped with {} payments in flight: the time to wait was over", status.in_flight));
+    let noun = if status.in_flight == 1 { "payment" } else { "payments" };
+    log.line(format_args!("stopped with {} {noun} in flight: the time to wait was over", status.in_flight));
     Exit::Failed
 }
 

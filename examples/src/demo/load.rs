@@ -4,17 +4,17 @@ use super::Goal;
 use super::invoices::Invoice;
 use super::network::Network;
 use super::progress::Progress;
-use crate::connector::Signals;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use ilp_core::runtime::PayError;
 use ilp_oer::Amount;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Long enough for a machine that is busy with other things, short enough that not too much is remembered against repetition.
-const EXPIRES_AFTER_MS: i64 = 15_000;
+const EXPIRES_AFTER_MS: i64 = 6_000;
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
 /// What became of the payments.
@@ -30,14 +30,15 @@ pub(super) struct Paid {
     pub(super) interrupted: bool,
 }
 
-/// Pays until the goal is reached or Ctrl-C comes; what is in flight by then is waited for.
-pub(super) async fn pay(network: &Network, goal: Goal, in_flight: usize, amount: Amount, signals: &mut Signals) -> Paid {
+/// Pays until the goal is reached or it is told to stop; what is in flight by then is waited for.
+pub(super) async fn pay(network: &Network, goal: Goal, in_flight: usize, amount: Amount, stop: &AtomicBool) -> Paid {
     let mut paid = Paid::default();
     let mut progress = Progress::start(goal);
     let mut flying = FuturesUnordered::new();
     let mut tick = tokio::time::interval(PROGRESS_EVERY);
     let start = Instant::now();
     loop {
+        paid.interrupted = stop.load(Ordering::Relaxed);
         while !paid.interrupted && flying.len() < in_flight && wants_more(goal, paid.sent, start) {
             flying.push(pay_one(network, network.till.invoice(), amount));
             paid.sent += 1;
@@ -51,7 +52,6 @@ pub(super) async fn pay(network: &Network, goal: Goal, in_flight: usize, amount:
                 Err(why) => *paid.failed.entry(why).or_default() += 1,
             },
             _ = tick.tick() => progress.show(paid.fulfilled, start.elapsed()),
-            _ = signals.next(), if !paid.interrupted => paid.interrupted = true,
         }
     }
     paid.time = start.elapsed();

@@ -11,9 +11,11 @@ pub use network::DemoError;
 use crate::connector::Signals;
 use crate::show;
 use ilp_core::Asset;
+use ilp_core::store::Durability;
 use ilp_oer::Amount;
 use network::Network;
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// When the demo has paid enough.
@@ -58,6 +60,8 @@ pub enum Verdict {
     Right,
     /// They aren't; the report says where.
     Wrong,
+    /// Nobody looked: a second Ctrl-C came.
+    Interrupted,
 }
 
 /// What everything is paid in.
@@ -65,29 +69,29 @@ fn asset() -> Asset {
     Asset::new("XRP", 6)
 }
 
-/// Runs the demo and writes its report to `out`; progress goes to stderr.
+/// Runs the demo and writes its report to `out`; progress goes to stderr. Ctrl-C ends the paying, a second one everything.
 pub async fn run(options: Options, out: &mut impl Write) -> Result<Verdict, DemoError> {
     let mut signals = Signals::listen().map_err(DemoError::Signals)?;
+    let stop = AtomicBool::new(false);
+    let twice = async {
+        let signal = signals.next().await;
+        stop.store(true, Ordering::Relaxed);
+        let _ = writeln!(std::io::stderr(), "{signal}: waiting for payments in flight, once more stops at once");
+        signals.next().await;
+    };
+    tokio::select! {
+        verdict = show_payments(options, out, &stop) => verdict,
+        () = twice => Ok(Verdict::Interrupted),
+    }
+}
+
+async fn show_payments(options: Options, out: &mut impl Write, stop: &AtomicBool) -> Result<Verdict, DemoError> {
     let amount = Amount::new(options.amount);
     let network = Network::start(amount).await?;
     let before = network.books().await?;
-    let how_often = match options.goal {
-        Goal::Payments(payments) => format!("{} times", show::count(payments)),
-        Goal::For(time) => format!("for {}", show::duration(time)),
-    };
-    let price = show::units(options.amount.into(), &asset(), false);
-    let _ = write!(
-        out,
-        "connector {} and its peers alice and bob, each on a TLS connection of its own\n\
-         (CLP over WebSocket, setup 0.1) at {}; {}\n\
-         alice pays bob {price} {how_often}, {} payments in flight at once\n\n",
-        network.connector.address(),
-        network.url,
-        report::durability(before.connector.durability),
-        options.in_flight,
-    );
+    let _ = write!(out, "{}", introduction(&options, &network, before.connector.durability));
     let _ = out.flush();
-    let paid = load::pay(&network, options.goal, options.in_flight, amount, &mut signals).await;
+    let paid = load::pay(&network, options.goal, options.in_flight, amount, stop).await;
     network.settle().await?;
     let after = network.books().await?;
     let taken = network.till.taken();
@@ -96,4 +100,21 @@ pub async fn run(options: Options, out: &mut impl Write) -> Result<Verdict, Demo
     let _ = write!(out, "{report}");
     let _ = out.flush();
     Ok(if report.is_right() { Verdict::Right } else { Verdict::Wrong })
+}
+
+fn introduction(options: &Options, network: &Network, durability: Durability) -> String {
+    let how_often = match options.goal {
+        Goal::Payments(payments) => format!("{} times", show::count(payments)),
+        Goal::For(time) => format!("for {}", show::duration(time)),
+    };
+    format!(
+        "connector {} at {}, and its peers alice and bob,\n\
+         each on a TLS connection of its own (CLP over WebSocket, setup 0.1); {}\n\
+         alice pays bob {} {how_often}, {} payments in flight at once\n\n",
+        network.connector.address(),
+        network.url,
+        report::durability(durability),
+        show::units(options.amount.into(), &asset(), false),
+        options.in_flight,
+    )
 }

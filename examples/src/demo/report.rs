@@ -81,7 +81,12 @@ fn balances(before: &Status, after: &Status) -> Table {
     let asset = asset();
     let mut table = Table::new(["balance at the connector", "before", "after", "change"]);
     let mut row = |name: &str, before: i128, after: i128| {
-        table.row([name.to_owned(), units(before, &asset, false), units(after, &asset, false), units(after.saturating_sub(before), &asset, true)]);
+        table.row([
+            name.to_owned(),
+            units(before, &asset, false),
+            units(after, &asset, false),
+            units(after.saturating_sub(before), &asset, true),
+        ]);
     };
     let names = ["alice", "bob"];
     for name in names {
@@ -123,13 +128,110 @@ fn checks(amount: u64, paid: &Paid, taken: u64, before: &Books, after: &Books) -
     let counters = after.connector.worker.counters;
     let signed = |amount| units(amount, &asset, true);
     vec![
-        (paid.all_fulfilled(), format!("{} of {} payments fulfilled, each with the preimage of its own condition", show::count(paid.fulfilled), show::count(paid.sent))),
+        (
+            paid.all_fulfilled(),
+            format!(
+                "{} of {} payments fulfilled, each with the preimage of its own condition",
+                show::count(paid.fulfilled),
+                show::count(paid.sent)
+            ),
+        ),
         (alice == -moved, format!("alice {}, expected {}", signed(alice), signed(-moved))),
         (bob == moved, format!("bob   {}, expected {}", signed(bob), signed(moved))),
-        (own(&after.connector) == own(&before.connector), format!("the connector's own account {}, expected no change", signed(own(&after.connector).saturating_sub(own(&before.connector))))),
-        (alices_own == -moved && bobs_own == moved, format!("their own books agree: alice {}, bob {}", signed(alices_own), signed(bobs_own))),
+        (
+            own(&after.connector) == own(&before.connector),
+            format!(
+                "the connector's own account {}, expected no change",
+                signed(own(&after.connector).saturating_sub(own(&before.connector)))
+            ),
+        ),
+        (
+            alices_own == -moved && bobs_own == moved,
+            format!("their own books agree: alice {}, bob {}", signed(alices_own), signed(bobs_own)),
+        ),
         (taken == paid.fulfilled, format!("bob gave out {} fulfillments", show::count(taken))),
         (conserved, "all balances and holds add up to nothing, in the books of all three".into()),
-        (pending == 0 && counters.lost == 0 && counters.unconfirmed == 0 && counters.disputed == 0, format!("nothing is left open: {pending} in flight, {} unconfirmed, {} disputed, {} lost", counters.unconfirmed, counters.disputed, counters.lost)),
+        (
+            pending == 0 && counters.lost == 0 && counters.unconfirmed == 0 && counters.disputed == 0,
+            format!(
+                "nothing is left open: {pending} in flight, {} unconfirmed, {} disputed, {} lost",
+                counters.unconfirmed, counters.disputed, counters.lost
+            ),
+        ),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ilp_core::AccountId;
+    use ilp_core::worker::{AccountStatus, Counters, Totals, WorkerStatus};
+    use std::time::Duration;
+
+    fn status(balances: &[(&str, i128)], own: i128) -> Status {
+        let account = |(name, balance): &(&str, i128)| AccountStatus {
+            id: AccountId::new(1, name).unwrap(),
+            address: format!("test.demo.{name}").parse().unwrap(),
+            asset: asset(),
+            balance: *balance,
+            credit_limit: 0,
+            connected: true,
+            in_flight: 0,
+            totals: Totals { outgoing_fulfilled: *balance, ..Totals::default() },
+        };
+        let worker = WorkerStatus {
+            address: "test.demo".parse().unwrap(),
+            accounts: balances.iter().map(account).collect(),
+            own: vec![(asset(), own)],
+            counters: Counters::default(),
+            in_flight: 0,
+            remembered: 0,
+        };
+        Status { worker, connections: Vec::new(), durability: Durability::Memory }
+    }
+
+    fn books(alice: i128, bob: i128) -> Books {
+        Books {
+            connector: status(&[("alice", alice), ("bob", bob)], 0),
+            alice: status(&[("demo", -alice)], alice),
+            bob: status(&[("demo", -bob)], bob),
+        }
+    }
+
+    fn report(paid: &Paid, taken: u64, after: &Books) -> Report {
+        Report::new(10, paid, taken, &books(0, 0), after)
+    }
+
+    #[test]
+    fn right_books_are_right_and_each_wrong_entry_is_found() {
+        let paid = || Paid { sent: 5, fulfilled: 5, time: Duration::from_secs(1), ..Paid::default() };
+        let right = report(&paid(), 5, &books(-50, 50));
+        assert!(right.is_right() && right.to_string().ends_with("\nthe books are right\n"), "{right}");
+
+        let mut own = books(-50, 50);
+        own.connector.worker.own[0].1 = 1;
+        let mut held = books(-50, 50);
+        held.connector.worker.accounts[0].totals.incoming_prepared = 1;
+        let mut pending = books(-50, 50);
+        pending.bob.worker.in_flight = 1;
+        let mut lost = books(-50, 50);
+        lost.connector.worker.counters.lost = 1;
+        let mut alices = books(-50, 50);
+        alices.alice.worker.own[0].1 = -49;
+        let failed = Paid { sent: 6, failed: [("T03".to_owned(), 1)].into(), ..paid() };
+        for (name, wrong) in [
+            ("alice paid too little", report(&paid(), 5, &books(-49, 50))),
+            ("bob got too little", report(&paid(), 5, &books(-50, 49))),
+            ("own", report(&paid(), 5, &own)),
+            ("held", report(&paid(), 5, &held)),
+            ("pending", report(&paid(), 5, &pending)),
+            ("lost", report(&paid(), 5, &lost)),
+            ("alice's own books", report(&paid(), 5, &alices)),
+            ("bob gave out too many", report(&paid(), 6, &books(-50, 50))),
+            ("not all went through", report(&failed, 5, &books(-50, 50))),
+        ] {
+            let text = wrong.to_string();
+            assert!(!wrong.is_right() && text.contains("  WRONG  ") && text.ends_with("THE BOOKS ARE NOT RIGHT\n"), "{name}: {text}");
+        }
+    }
 }

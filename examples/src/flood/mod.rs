@@ -6,19 +6,19 @@
 //!   sender 2 ──────────────►         ──────────────► receiver 2
 //! ```
 //!
-//! All peers run on one thread, in one future that is polled when any of their connections has something to do ([`run`]). Only the
-//! receivers can make the preimages of the payments' conditions ([`invoice`]). A sender counts outcomes, one a payment, and verifies
-//! fulfillments; both sides keep books, which are compared with the connector's at the end ([`pair`]).
+//! All peers run on one thread, in one future that is polled when any of their connections has something to do (`run`). Only the
+//! receivers can make the preimages of the payments' conditions (`invoice`). A sender counts outcomes, one a payment, and verifies
+//! fulfillments; both sides keep books, which are compared with the connector's at the end (`pair`).
 //!
 //! | file | what |
 //! |---|---|
-//! | [`options`] | the command line |
-//! | [`child`], [`connector`] | the connector in a child process, seen from outside and from inside |
-//! | [`process`] | CPU time and memory of a process |
-//! | [`pair`], [`sender`], [`receiver`], [`wire`] | the peers |
-//! | [`invoice`], [`random`], [`slots`] | preimages; random numbers; requests under way |
-//! | [`run`], [`clock`], [`progress`] | the loop |
-//! | [`tally`], [`histogram`], [`report`] | the results |
+//! | `options` | the command line |
+//! | `child`, `connector` | the connector in a child process, seen from outside and from inside |
+//! | `process` | CPU time and memory of a process |
+//! | `pair`, `sender`, `receiver`, `wire` | the peers |
+//! | `invoice`, `random`, `slots` | preimages; random numbers; requests under way |
+//! | `run`, `clock`, `progress` | the loop |
+//! | `tally`, `histogram`, `report` | the results |
 
 mod child;
 mod clock;
@@ -41,9 +41,9 @@ mod wire;
 use child::{Child, ChildError, Order};
 use ilp_clp::ws::{TlsClientConfig, TlsError, Url, UrlError};
 use ilp_oer::Amount;
-use options::{Login, Plan, Target, Task};
+use options::{Login, Plan, Target, Task, Until};
 use pair::{ConnectError, Pair};
-use process::Process;
+use process::{CpuMeter, Process};
 use random::NoRandomness;
 use report::{Decimal, Latency, Memory, Report, Traffic, Usage};
 use run::{Outcome, Run};
@@ -119,12 +119,11 @@ async fn drive(plan: &Plan) -> Result<(Report, Vec<String>), StartError> {
             child.stop().await;
             result
         }
-        Target::Url { url, pairs, certificate, pid } => {
-            measure(plan, url, certificate.as_deref(), pairs, pid.map(Process::new)).await
-        }
+        Target::Url { url, pairs, certificate, pid } => measure(plan, url, certificate.as_deref(), pairs, pid.map(Process::new)).await,
     }
 }
 
+/// Makes the payments through the connector at `url`, whose process is `connector` if it is known.
 async fn measure(
     plan: &Plan,
     url: &Url,
@@ -140,54 +139,61 @@ async fn measure(
     for (sender, receiver) in logins {
         pairs.push(Pair::connect(url, &tls, [sender, receiver], Amount::new(plan.amount)).await?);
     }
-    let own = Process::own();
-    let cpu_before = [own.cpu().ok(), connector.and_then(|process| process.cpu().ok())];
+    let meters = (CpuMeter::start(Process::own()), connector.map(CpuMeter::start));
     let outcome = Run::new(&mut pairs, plan.load, connector).finish().await;
-    let cpu_after = [own.cpu().ok(), connector.and_then(|process| process.cpu().ok())];
-    let rss_kib_at_end = connector.and_then(|process| process.rss_kib().ok());
-
-    let (differences, traffic) = (compare_books(&mut pairs, &outcome).await, traffic(&pairs));
+    let used = Used {
+        flood_cpu: meters.0.used(),
+        connector_cpu: meters.1.and_then(CpuMeter::used),
+        connector_rss_kib: connector.and_then(|process| process.rss_kib().ok()),
+        connector_peak_rss_kib: connector.and_then(|process| process.peak_rss_kib().ok()),
+        traffic: traffic(&pairs),
+    };
+    let differences = compare_books(&mut pairs, &outcome).await;
     for pair in pairs {
         pair.close().await;
     }
+    let report = report(plan, &outcome, &used, connector.is_some(), differences.is_empty());
     let mut complaints = outcome.tally.complaints();
     complaints.extend(outcome.lost.as_ref().map(ToString::to_string));
-    complaints.extend(differences.iter().cloned());
+    complaints.extend(differences);
+    if outcome.interrupted {
+        let _ = writeln!(stderr(), "flood: ended early, after {} payments", outcome.tally.started);
+    }
+    Ok((report, complaints))
+}
 
+/// What a run took, as far as it is known.
+struct Used {
+    flood_cpu: Option<Duration>,
+    connector_cpu: Option<Duration>,
+    connector_rss_kib: Option<u64>,
+    connector_peak_rss_kib: Option<u64>,
+    traffic: Traffic,
+}
+
+fn report(plan: &Plan, outcome: &Outcome, used: &Used, connector_known: bool, balances_ok: bool) -> Report {
     let tally = &outcome.tally;
-    let [flood_cpu, connector_cpu] = [0, 1].map(|place| {
-        let (before, after): (Option<&Option<Duration>>, _) = (cpu_before.get(place), cpu_after.get(place));
-        let used = after.copied().flatten()?.checked_sub(before.copied().flatten()?)?;
-        Decimal::microseconds_each(used, tally.fulfilled)
-    });
+    let each = |cpu: Option<Duration>| Decimal::microseconds_each(cpu?, tally.fulfilled);
+    let mib = |kib: Option<u64>| Decimal::mib(kib?);
     let quantile = |per_mille| tally.latency.per_mille(per_mille).and_then(Decimal::milliseconds);
     let time = Duration::from_nanos(tally.last_end_ns);
-    let own_connector = matches!(plan.target, Target::Child { .. });
-    let long_run = plan.load.rate.is_some() || matches!(plan.load.until, options::Until::Elapsed(_));
-    let report = Report {
+    let steady = plan.load.rate.is_some() || matches!(plan.load.until, Until::Elapsed(_));
+    let usage = Usage { cpu_us_per_payment: each(used.connector_cpu), peak_rss_mib: mib(used.connector_peak_rss_kib) };
+    let memory = Memory { at_10s: mib(outcome.rss_kib_at_10s), end: mib(used.connector_rss_kib) };
+    Report {
         payments: tally.started,
         fulfilled: tally.fulfilled,
         failed: tally.failed.clone(),
         seconds: Decimal::seconds(time).unwrap_or(Decimal::ZERO),
-        payments_per_second: per_second(tally.fulfilled, time),
+        payments_per_second: Decimal::per_second(tally.fulfilled, time).unwrap_or(Decimal::ZERO),
         latency_ms: Latency { p50: quantile(500), p99: quantile(990), p999: quantile(999) },
-        bytes: traffic,
-        connector: connector.map(|process| Usage {
-            cpu_us_per_payment: connector_cpu,
-            peak_rss_mib: process.peak_rss_kib().ok().and_then(Decimal::mib),
-        }),
-        flood_cpu_us_per_payment: flood_cpu,
-        balances_ok: differences.is_empty(),
-        store: own_connector.then_some("memory"),
-        rss_mib: (long_run && connector.is_some()).then(|| Memory {
-            at_10s: outcome.rss_kib_at_10s.and_then(Decimal::mib),
-            end: rss_kib_at_end.and_then(Decimal::mib),
-        }),
-    };
-    if outcome.interrupted {
-        let _ = writeln!(stderr(), "flood: ended early");
+        bytes: used.traffic,
+        connector: connector_known.then_some(usage),
+        flood_cpu_us_per_payment: each(used.flood_cpu),
+        balances_ok,
+        store: matches!(plan.target, Target::Child { .. }).then_some("memory"),
+        rss_mib: (steady && connector_known).then_some(memory),
     }
-    Ok((report, complaints))
 }
 
 /// In what the books differ, in words.
@@ -212,10 +218,6 @@ fn traffic(pairs: &[Pair]) -> Traffic {
         traffic.received += counters.bytes_in;
     }
     traffic
-}
-
-fn per_second(count: u64, time: Duration) -> Decimal {
-    Decimal::ratio(u128::from(count) * 1_000_000_000, time.as_nanos()).unwrap_or(Decimal::ZERO)
 }
 
 fn order(pairs: &[(Login, Login)], tls: bool, plan: &Plan) -> Order {

@@ -307,9 +307,23 @@ mod tests {
     #[test]
     fn wrong_usage_has_exit_code_2() {
         for line in [
-            "--count 0", "--count x", "--for 5 --count 5", "--for 0s", "--for 5y", "--for", "--peers 0", "--store embedded", "--store disk",
-            "--tls --url ws://a --sender a --receiver b", "--url ws://a", "--sender a --receiver b", "--url nonsense --sender a --receiver b",
-            "--url ws://a --sender a --sender b --receiver c", "--amount 0", "--unknown", "--connector --json",
+            "--count 0",
+            "--count x",
+            "--for 5 --count 5",
+            "--for 0s",
+            "--for 5y",
+            "--for",
+            "--peers 0",
+            "--store embedded",
+            "--store disk",
+            "--tls --url ws://a --sender a --receiver b",
+            "--url ws://a",
+            "--sender a --receiver b",
+            "--url nonsense --sender a --receiver b",
+            "--url ws://a --sender a --sender b --receiver c",
+            "--amount 0",
+            "--unknown",
+            "--connector --json",
         ] {
             assert_eq!(parsed(line).map(|_| ()).map_err(|error| error.exit_code()), Err(2), "{line}");
         }

@@ -53,6 +53,25 @@ impl Process {
     }
 }
 
+/// Measures the CPU time that a process uses from one moment on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CpuMeter {
+    process: Process,
+    before: Option<Duration>,
+}
+
+impl CpuMeter {
+    /// From now on.
+    pub(super) fn start(process: Process) -> Self {
+        Self { process, before: process.cpu().ok() }
+    }
+
+    /// So much, until now; `None` if the process is gone.
+    pub(super) fn used(self) -> Option<Duration> {
+        self.process.cpu().ok()?.checked_sub(self.before?)
+    }
+}
+
 /// `utime` and `stime`, fields 14 and 15. The second field is the program's name in parentheses, which may hold blanks and
 /// parentheses itself.
 fn cpu_ticks(stat: &str) -> Option<u64> {
@@ -117,14 +136,14 @@ mod tests {
     #[test]
     fn this_process_can_be_measured() {
         let own = Process::own();
-        let before = own.cpu().unwrap();
-        assert!(own.cpu().unwrap() >= before);
+        assert!(CpuMeter::start(own).used().is_some());
         assert!(own.rss_kib().unwrap() > 0 && own.peak_rss_kib().unwrap() >= own.rss_kib().unwrap() / 2);
         assert!(auxiliary(&fs::read("/proc/self/auxv").unwrap(), AT_CLKTCK).is_some());
     }
 
     #[test]
     fn a_process_that_is_not_there_is_an_error() {
-        assert!(Process::new(u32::MAX).cpu().is_err());
+        let nobody = Process::new(u32::MAX);
+        assert!(nobody.cpu().is_err() && nobody.rss_kib().is_err() && CpuMeter::start(nobody).used().is_none());
     }
 }

@@ -101,6 +101,11 @@ impl Decimal {
         Self::ratio(cpu.as_nanos(), u128::from(count).checked_mul(1000)?)
     }
 
+    /// How many a second.
+    pub(super) fn per_second(count: u64, time: Duration) -> Option<Self> {
+        Self::ratio(u128::from(count).checked_mul(1_000_000_000)?, time.as_nanos())
+    }
+
     /// KiB as MiB.
     pub(super) fn mib(kib: u64) -> Option<Self> {
         Self::ratio(kib.into(), 1024)
@@ -181,10 +186,13 @@ mod tests {
 
     #[test]
     fn decimals_are_rounded_to_the_nearest_thousandth() {
-        for (numerator, denominator, expected) in [(1, 3, "0.333"), (2, 3, "0.667"), (0, 5, "0.000"), (1, 2000, "0.001"), (12_345, 10, "1234.500")] {
+        for (numerator, denominator, expected) in
+            [(1, 3, "0.333"), (2, 3, "0.667"), (0, 5, "0.000"), (1, 2000, "0.001"), (12_345, 10, "1234.500")]
+        {
             assert_eq!(Decimal::ratio(numerator, denominator).unwrap().to_string(), expected);
         }
         assert_eq!(Decimal::ratio(1, 0), None);
+        assert_eq!(Decimal::per_second(3, Duration::from_millis(2)).unwrap().to_string(), "1500.000");
         assert_eq!(Decimal::mib(1536).unwrap().to_string(), "1.500");
     }
 }

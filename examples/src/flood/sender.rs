@@ -95,7 +95,13 @@ impl Sender {
     ///
     /// # Errors
     /// When the connection has ended.
-    pub(super) fn serve(&mut self, cx: &mut Context<'_>, clock: &Clock, frames: &mut Vec<Bytes>, tally: &mut Tally) -> Result<bool, WireError> {
+    pub(super) fn serve(
+        &mut self,
+        cx: &mut Context<'_>,
+        clock: &Clock,
+        frames: &mut Vec<Bytes>,
+        tally: &mut Tally,
+    ) -> Result<bool, WireError> {
         for _ in 0..BATCHES_A_TURN {
             match self.wire.poll_receive(cx, frames) {
                 Poll::Ready(received) => received?,

@@ -48,14 +48,7 @@ pub(super) const LATE: &str = "late";
 
 impl Tally {
     pub(super) fn new() -> Self {
-        Self {
-            started: 0,
-            fulfilled: 0,
-            failed: BTreeMap::new(),
-            faults: BTreeMap::new(),
-            latency: Histogram::new(),
-            last_end_ns: 0,
-        }
+        Self { started: 0, fulfilled: 0, failed: BTreeMap::new(), faults: BTreeMap::new(), latency: Histogram::new(), last_end_ns: 0 }
     }
 
     /// A payment was fulfilled, so long after its start.

@@ -52,9 +52,7 @@ fn unhex(line: &[u8], bytes: &mut Vec<u8>) -> Result<(), Failure> {
     match hex::decode_to_slice(pairs, bytes) {
         Ok(()) if half.is_empty() => Ok(()),
         Ok(()) => Err(Failure { error: "odd number of hex characters".to_owned(), offset: bytes.len() }),
-        Err(hex::FromHexError::InvalidHexCharacter { index, .. }) => {
-            Err(Failure { error: "not hex".to_owned(), offset: index / 2 })
-        }
+        Err(hex::FromHexError::InvalidHexCharacter { index, .. }) => Err(Failure { error: "not hex".to_owned(), offset: index / 2 }),
         Err(error) => Err(Failure { error: error.to_string(), offset: 0 }),
     }
 }

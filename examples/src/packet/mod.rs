@@ -61,12 +61,7 @@ enum Stop {
     Output(io::Error),
 }
 
-fn convert<R: Read>(
-    direction: Direction,
-    format: Format,
-    mut lines: Lines<R>,
-    output: &mut impl Write,
-) -> Result<Outcome, Stop> {
+fn convert<R: Read>(direction: Direction, format: Format, mut lines: Lines<R>, output: &mut impl Write) -> Result<Outcome, Stop> {
     let mut outcome = Outcome::AllGood;
     let (mut bytes, mut converted) = (Vec::new(), Vec::new());
     loop {
@@ -79,16 +74,12 @@ fn convert<R: Read>(
         };
         converted.clear();
         let good = match (direction, line) {
-            (Direction::Decode, Line::Text(line)) => {
-                decode::line(format, line, &mut bytes, &mut converted).map_err(|failure| print(&failure, &mut converted))
-            }
-            (Direction::Encode, Line::Text(line)) => {
-                encode::line(format, line, &mut bytes, &mut converted).map_err(|failure| print(&failure, &mut converted))
-            }
-            (Direction::Decode, Line::TooLong) => Err(print(&decode::Failure::line_too_long(), &mut converted)),
-            (Direction::Encode, Line::TooLong) => Err(print(&encode::Failure::line_too_long(), &mut converted)),
+            (Direction::Decode, Line::Text(line)) => shown(decode::line(format, line, &mut bytes, &mut converted), &mut converted),
+            (Direction::Encode, Line::Text(line)) => shown(encode::line(format, line, &mut bytes, &mut converted), &mut converted),
+            (Direction::Decode, Line::TooLong) => shown(Err(decode::Failure::line_too_long()), &mut converted),
+            (Direction::Encode, Line::TooLong) => shown(Err(encode::Failure::line_too_long()), &mut converted),
         };
-        if good.is_err() {
+        if !good {
             outcome = Outcome::SomeFailed;
         }
         converted.push(b'\n');
@@ -96,11 +87,13 @@ fn convert<R: Read>(
     }
 }
 
-/// Replaces a line that was begun by an error.
-fn print(failure: &impl Serialize, converted: &mut Vec<u8>) {
+/// Replaces a line that failed by its error. Says whether it is a good one.
+fn shown(result: Result<(), impl Serialize>, converted: &mut Vec<u8>) -> bool {
+    let Err(failure) = result else { return true };
     converted.clear();
-    if serde_json::to_writer(&mut *converted, failure).is_err() {
+    if serde_json::to_writer(&mut *converted, &failure).is_err() {
         converted.clear();
         converted.extend_from_slice(br#"{"error":"not to be shown"}"#);
     }
+    false
 }

@@ -10,6 +10,8 @@ use ilp_oer::{Addr, ErrorCode, Fulfillment, Timestamp, TransferId};
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 /// Which promise is broken, at the tenth payment.
@@ -30,7 +32,9 @@ pub(super) enum Lie {
     /// The payment is refused by an Error.
     Refuse,
     /// The connection is closed.
-    Hang,
+    HangUp,
+    /// Nothing follows the Ack.
+    Swallow,
 }
 
 #[derive(Default)]
@@ -48,8 +52,8 @@ struct Connection {
     closed: bool,
 }
 
-/// Serves for ever.
-pub(super) async fn serve(mut listener: Listener, lie: Lie) {
+/// Serves for ever. `lied` is set when the promise has been broken.
+pub(super) async fn serve(mut listener: Listener, lie: Lie, lied: Arc<AtomicBool>) {
     let mut connections: Vec<Connection> = Vec::new();
     let mut books = Books::default();
     let mut frames = Vec::new();
@@ -64,6 +68,7 @@ pub(super) async fn serve(mut listener: Listener, lie: Lie) {
                 let _ = connection.socket.poll_flush(cx);
             }
             connections.retain(|connection| !connection.closed);
+            lied.store(books.payments >= 10, Ordering::Release);
             if busy {
                 cx.waker().wake_by_ref();
             }
@@ -118,11 +123,14 @@ fn handle(connections: &mut [Connection], place: usize, books: &mut Books, packe
                 return connections[place].send(id, Body::Error { reason: reason(), data: ProtocolData::EMPTY });
             }
             connections[place].send(id, Body::Ack(ProtocolData::EMPTY));
-            if lies && lie == Lie::Hang {
+            if lies && lie == Lie::HangUp {
                 connections[place].closed = true;
                 return;
             }
             let payer = connections[place].account.clone();
+            if lies && lie == Lie::Swallow {
+                return;
+            }
             if lies && lie == Lie::Reject {
                 let reject = Reject { transfer_id: prepare.transfer_id, reason: reason(), data: ProtocolData::EMPTY };
                 return find(connections, &payer).request(Body::Reject(reject));

@@ -1,10 +1,14 @@
 //! The load tool, run as a program: against the connector it starts itself, and against connectors that break promises.
 
+#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
 mod fake;
 
 use fake::Lie;
 use serde_json::Value;
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 fn flood(arguments: &str) -> Command {
@@ -123,6 +127,33 @@ fn the_child_is_gone_after_the_run_and_when_its_parent_is_killed() {
 }
 
 #[test]
+fn ctrl_c_ends_a_run_early_and_in_good_order() {
+    let parent = flood("--for 60s --rate 200 --json").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let id = parent.id();
+    wait_for(|| catches_interrupts(id).then_some(()));
+    interrupt(id);
+    let output = parent.wait_with_output().unwrap();
+    assert!(output.status.success() && complaints(&output).contains("ended early"), "{}", complaints(&output));
+    let report = report(&output);
+    assert!(report["payments"] == report["fulfilled"] && report["seconds"].as_f64().is_some_and(|seconds| seconds < 30.0), "{report}");
+}
+
+#[test]
+fn a_second_ctrl_c_gives_up_on_what_has_no_outcome() {
+    let mut connector = Fake::start(Lie::Swallow);
+    let mut parent = connector.flood("secret").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_for(|| connector.lied.load(Ordering::Acquire).then_some(()));
+    while parent.try_wait().unwrap().is_none() {
+        interrupt(parent.id());
+    }
+    let output = parent.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let report = report(&output);
+    assert_eq!((&report["failed"], &report["balances_ok"]), (&serde_json::json!({"none": 1}), &true.into()));
+    connector.stop();
+}
+
+#[test]
 fn a_connector_that_keeps_its_promises_is_found_in_order() {
     let (code, output) = run_against(Lie::Nothing, "secret");
     assert_eq!(code, Some(0), "{}", complaints(&output));
@@ -139,12 +170,15 @@ fn each_broken_promise_is_noticed() {
         (Lie::Balance, "sender-1: the connector's books say -21, the peer's own say -20", 20),
         (Lie::Reject, "1 of 20 payments were not fulfilled: 1 T99", 19),
         (Lie::Refuse, "1 of 20 payments were not fulfilled: 1 T99", 19),
-        (Lie::Hang, "account sender-1: the peer closed the connection", 9),
+        (Lie::HangUp, "account sender-1: the peer closed the connection", 9),
     ] {
         let (code, output) = run_against(lie, "secret");
         assert!(code == Some(1) && complaints(&output).contains(complaint), "{lie:?}: {code:?} {}", complaints(&output));
         let report = report(&output);
-        assert_eq!((&report["fulfilled"], &report["balances_ok"]), (&fulfilled.into(), &(lie != Lie::Balance && lie != Lie::Hang).into()));
+        assert_eq!(
+            (&report["fulfilled"], &report["balances_ok"]),
+            (&fulfilled.into(), &(lie != Lie::Balance && lie != Lie::HangUp).into())
+        );
     }
 }
 
@@ -154,15 +188,53 @@ fn a_wrong_token_has_exit_code_3() {
     assert!(code == Some(3) && complaints(&output).contains("account receiver-1: refused: T99"), "{}", complaints(&output));
 }
 
-/// Twenty payments, one after the other, through a connector of the test's own.
 fn run_against(lie: Lie, token: &str) -> (Option<i32>, Output) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let (listener, url) = runtime.block_on(fake::listen());
-    runtime.spawn(fake::serve(listener, lie));
-    let mut command = flood(&format!("--url {url} --sender sender-1 --receiver receiver-1 --count 20 --window 1 --json"));
-    let output = command.env("FLOOD_SENDER_TOKENS", token).env("FLOOD_RECEIVER_TOKENS", token).output().unwrap();
-    runtime.shutdown_timeout(Duration::from_secs(1));
+    let mut connector = Fake::start(lie);
+    let output = connector.flood(token).output().unwrap();
+    connector.stop();
     (output.status.code(), output)
+}
+
+/// A connector of the test's own, in this process.
+struct Fake {
+    runtime: Option<tokio::runtime::Runtime>,
+    url: String,
+    lied: Arc<AtomicBool>,
+}
+
+impl Fake {
+    fn start(lie: Lie) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let (listener, url) = runtime.block_on(fake::listen());
+        let lied = Arc::new(AtomicBool::new(false));
+        runtime.spawn(fake::serve(listener, lie, lied.clone()));
+        Self { runtime: Some(runtime), url, lied }
+    }
+
+    /// Twenty payments through it, one after the other.
+    fn flood(&self, token: &str) -> Command {
+        let url = &self.url;
+        let mut command = flood(&format!("--url {url} --sender sender-1 --receiver receiver-1 --count 20 --window 1 --json"));
+        command.env("FLOOD_SENDER_TOKENS", token).env("FLOOD_RECEIVER_TOKENS", token);
+        command
+    }
+
+    fn stop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_timeout(Duration::from_secs(1));
+        }
+    }
+}
+
+/// Whether it has asked for SIGINT, the second lowest bit.
+fn catches_interrupts(process: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    caught.is_some_and(|mask| mask & 2 != 0)
+}
+
+fn interrupt(process: u32) {
+    assert!(Command::new("kill").args(["-INT", &process.to_string()]).stderr(Stdio::null()).status().is_ok());
 }
 
 fn children_of(parent: u32) -> Vec<u32> {

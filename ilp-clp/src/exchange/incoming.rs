@@ -1,11 +1,11 @@
 //! Requests of the peer's, and the transfers they make.
 
+use super::held::{Content, Delivery, Held, Outcome, State, decide, first_timer};
 use super::{Confirmation, Context, ExchangeEvent, HandlerError, HandlerReply, HandlerRequest, RequestKey, Settled, Transfer};
 use crate::ProtocolBuffer;
 use crate::session::{IncomingAnswer, IncomingRequest, Request};
 use ilp_oer::clp::{Fulfill, ProtocolData, Reject};
-use ilp_oer::{Condition, ErrorCode, Fulfillment, Timestamp, TransferId};
-use sha2::{Digest, Sha256};
+use ilp_oer::{ErrorCode, Timestamp, TransferId};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug, Default)]
@@ -30,48 +30,6 @@ enum Handling {
     Transfer(TransferId),
     /// Its transfer has expired; the handler doesn't know yet, and counts until it does.
     Expired,
-}
-
-#[derive(Debug)]
-struct Held {
-    content: Content,
-    state: State,
-}
-
-/// What makes a repetition a repetition.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Content {
-    transfer: Transfer,
-    digest: [u8; 32],
-}
-
-#[derive(Debug)]
-enum State {
-    /// The handler has it. For an unconditional transfer, the request that will be answered: the latest with this id.
-    Handling { key: RequestKey, request: u32 },
-    /// An unconditional transfer's answer.
-    Answered(Result<ProtocolBuffer, HandlerError>),
-    /// A conditional transfer's outcome.
-    Decided { outcome: Outcome, delivery: Delivery },
-}
-
-/// How far the news of an outcome has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Delivery {
-    /// Not sent yet, or to be sent again.
-    Due,
-    /// Waits for the peer's answer.
-    Sent,
-    /// Has come to its end, which was reported.
-    Settled,
-    /// The same, but the peer asked again.
-    SentAgain,
-}
-
-#[derive(Debug, Clone)]
-enum Outcome {
-    Fulfilled { fulfillment: Fulfillment, data: ProtocolBuffer },
-    Rejected(HandlerError),
 }
 
 impl Incoming {
@@ -172,7 +130,7 @@ impl Incoming {
     }
 
     fn transferred(&mut self, request: u32, id: TransferId, transfer: Transfer, data: ProtocolBuffer, context: &mut Context<'_>) {
-        let content = Content { transfer, digest: Sha256::digest(data.as_bytes()).into() };
+        let content = Content::new(transfer, &data);
         if let Some(held) = self.transfers.get(&id) {
             if held.content == content {
                 self.repeated(request, id, context);
@@ -307,42 +265,5 @@ impl Incoming {
                 self.transfers.remove(&id);
             }
         }
-    }
-}
-
-/// A conditional transfer's outcome: a fulfillment that can't be claimed any more, or is none, becomes a rejection.
-fn decide(result: Result<HandlerReply, HandlerError>, condition: &Condition, expires_at: Timestamp, context: &Context<'_>) -> Outcome {
-    match result {
-        Err(error) => Outcome::Rejected(HandlerError { protocol_data: error.protocol_data.detached(), ..error }),
-        Ok(_) if context.now >= expires_at => {
-            Outcome::Rejected(context.error(ErrorCode::R00_TRANSFER_TIMED_OUT, "the transfer has expired").into())
-        }
-        Ok(HandlerReply { fulfillment: Some(fulfillment), data }) if condition.is_fulfilled_by(&fulfillment) => {
-            Outcome::Fulfilled { fulfillment, data: data.detached() }
-        }
-        Ok(_) => Outcome::Rejected(context.error(ErrorCode::T00_INTERNAL_ERROR, "the handler has no fulfillment").into()),
-    }
-}
-
-/// When a new transfer's timer goes off first; `None` if the transfer was refused for its expiry.
-fn first_timer(request: u32, transfer: Transfer, context: &mut Context<'_>) -> Option<Timestamp> {
-    let limits = &context.config.limits;
-    let (remember_ms, hold_ms_max) = (limits.remember_ms, limits.hold_ms_max);
-    let expires_at = match transfer {
-        Transfer::None | Transfer::Pay { .. } => return Some(context.now.saturating_add_millis(remember_ms)),
-        Transfer::PayBy { expires_at, .. } | Transfer::Conditional { expires_at, .. } => expires_at,
-    };
-    let left_ms = expires_at.millis_since(context.now);
-    if left_ms <= 0 {
-        context.refuse(request, ErrorCode::R02_INSUFFICIENT_TIMEOUT, "the transfer has expired");
-        return None;
-    }
-    if left_ms > hold_ms_max {
-        context.refuse(request, ErrorCode::F00_BAD_REQUEST, "the transfer expires too far ahead");
-        return None;
-    }
-    match transfer {
-        Transfer::Conditional { .. } => Some(expires_at),
-        _ => Some(expires_at.max(context.now.saturating_add_millis(remember_ms))),
     }
 }

@@ -1,17 +1,21 @@
 //! The task of one connection: drains what is ready, feeds the answers, flushes once.
 
+mod opening;
+
+pub(super) use opening::{Authenticate, Starting};
+
+use super::Peer;
 use super::clock::Clock;
-use super::{Identity, Peer, RequestHandler, Shared};
 use crate::ProtocolBuffer;
 use crate::exchange::{
     Exchange, ExchangeEvent, ExchangeOutput, Failure, HandlerError, HandlerReply, HandlerRequest, Reply, RequestKey, Settled, Transfer,
 };
-use crate::setup::{Credentials, SetupEvent, SetupFailure};
+use crate::setup::SetupFailure;
 use crate::ws::Socket;
 use bytes::Bytes;
 use futures::FutureExt;
-use futures::future::BoxFuture;
-use ilp_oer::{Address, Timestamp, TransferId};
+use ilp_oer::{Timestamp, TransferId};
+use opening::Phase;
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -49,29 +53,6 @@ pub(super) struct Driver {
     ended: watch::Sender<Option<Arc<str>>>,
     end: Option<Arc<str>>,
 }
-
-/// How far the connection has come.
-enum Phase {
-    Setup(Starting, mpsc::Sender<Command>, watch::Receiver<Option<Arc<str>>>),
-    Deciding(BoxFuture<'static, Option<Address>>, Starting, mpsc::Sender<Command>, watch::Receiver<Option<Arc<str>>>),
-    Open(Arc<Shared>, mpsc::WeakSender<Command>),
-    Over,
-}
-
-/// What is needed until there is a peer.
-pub(super) struct Starting {
-    /// Hears of the peer, or why there is none.
-    pub(super) ready: oneshot::Sender<Result<Peer, SetupFailure>>,
-    pub(super) handler: Arc<dyn RequestHandler>,
-    /// Our own address.
-    pub(super) own: Address,
-    /// The account's name; a server learns it from the peer.
-    pub(super) account: Vec<u8>,
-    /// A server's way to find out.
-    pub(super) authenticate: Option<Authenticate>,
-}
-
-pub(super) type Authenticate = Box<dyn FnOnce(Credentials) -> BoxFuture<'static, Option<Address>> + Send>;
 
 /// What a handler's task gives back; no result if it panicked.
 type Handled = (RequestKey, Option<Result<HandlerReply, HandlerError>>);
@@ -266,46 +247,6 @@ impl Driver {
             }
         }
         any
-    }
-
-    fn setup(&mut self, event: SetupEvent) {
-        match event {
-            SetupEvent::Authenticate(credentials) => {
-                if let Phase::Setup(mut starting, commands, ended) = std::mem::replace(&mut self.phase, Phase::Over) {
-                    starting.account.clone_from(&credentials.account);
-                    let decision = match starting.authenticate.take() {
-                        Some(authenticate) => authenticate(credentials),
-                        None => futures::future::ready(None).boxed(),
-                    };
-                    self.phase = Phase::Deciding(decision, starting, commands, ended);
-                }
-            }
-            SetupEvent::Authenticated { address } => self.open(address),
-            SetupEvent::Failed(failure) => {
-                self.end.get_or_insert_with(|| failure.to_string().into());
-                if let Phase::Setup(starting, ..) | Phase::Deciding(_, starting, ..) = std::mem::replace(&mut self.phase, Phase::Over) {
-                    let _ = starting.ready.send(Err(failure));
-                }
-            }
-            // Known to the exchange; a claim is without effect.
-            SetupEvent::Negotiated(_) | SetupEvent::Claim { .. } => {}
-        }
-    }
-
-    /// The connection is authenticated: from now on there is a peer.
-    fn open(&mut self, address: Option<Address>) {
-        let (starting, commands, ended) = match std::mem::replace(&mut self.phase, Phase::Over) {
-            Phase::Setup(starting, commands, ended) | Phase::Deciding(_, starting, commands, ended) => (starting, commands, ended),
-            other => {
-                self.phase = other;
-                return;
-            }
-        };
-        let identity = Identity { own: starting.own, address, account: starting.account, dialect: self.exchange.dialect() };
-        let shared = Arc::new(Shared::new(starting.handler, identity, ended));
-        self.phase = Phase::Open(Arc::clone(&shared), commands.downgrade());
-        // If nobody waits for the peer any more its last clone is gone, and the connection ends.
-        let _ = starting.ready.send(Ok(Peer { shared, commands }));
     }
 
     fn peer(&self) -> Option<Peer> {

@@ -2,16 +2,17 @@
 
 mod credentials;
 mod protocols;
+mod types;
 
 pub use credentials::{Credentials, credentials_from_path};
 pub use protocols::Protocols;
+pub use types::{SetupConfig, SetupEvent, SetupFailure};
 
 use crate::session::{Answer, IncomingAnswer, IncomingRequest, Request, Session, SessionEvent};
 use crate::{InterledgerError, ProtocolBuffer};
 use bytes::Bytes;
 use ilp_oer::clp::{Dialect, Entry, Protocol, ProtocolData};
 use ilp_oer::{Address, ErrorCode, Timestamp, sub};
-use thiserror::Error;
 
 /// The start of a connection, as a pure state machine above a [`Session`].
 ///
@@ -33,24 +34,6 @@ pub struct Setup {
     early: Vec<SessionEvent>,
 }
 
-/// What a side of a connection says of itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SetupConfig {
-    /// Our ILP address: the origin of the errors we send.
-    pub address: Address,
-    /// What we list in setup 0.2.
-    pub protocols: Protocols,
-    /// How long the peer may take to authenticate, and to answer our setup requests. Default 10 s.
-    pub timeout_ms: i64,
-}
-
-impl SetupConfig {
-    /// The usual protocols and times, at this address.
-    pub fn new(address: Address) -> Self {
-        Self { address, protocols: Protocols::default(), timeout_ms: 10_000 }
-    }
-}
-
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
     /// Client: about to send 0.1; or, without credentials, of 2017, where there is nothing to send.
@@ -67,53 +50,6 @@ enum State {
     Open,
     /// Both: over.
     Refused,
-}
-
-/// What the start of a connection brought.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SetupEvent {
-    /// Server: a peer claims to be an account. Answer with [`Setup::accept`] or [`Setup::refuse`].
-    Authenticate(Credentials),
-    /// Client: the server has accepted us. Requests may be sent from now on.
-    Authenticated {
-        /// Our address on this connection, where the server says one.
-        address: Option<Address>,
-    },
-    /// Both have listed their protocols: this is what they have in common.
-    Negotiated(Protocols),
-    /// The peer states that a wallet is its own (setup 0.3). It has been acknowledged, which says that we heard it, no more.
-    Claim {
-        /// Such as `XRP`.
-        coin: String,
-        /// Such as `test`.
-        network: String,
-        /// The wallet.
-        wallet: String,
-        /// Not checked.
-        proof: Vec<u8>,
-    },
-    /// The connection is of no use and has to be closed.
-    Failed(SetupFailure),
-}
-
-/// Why a connection never came to be of use.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum SetupFailure {
-    /// The server refused our token or our account.
-    #[error("the server refused us: {0}")]
-    Refused(InterledgerError),
-    /// Our own credentials can't be sent, being too long.
-    #[error("the credentials are too long")]
-    Credentials,
-    /// The server's answer isn't one to authenticate, or can't be read.
-    #[error("the server's answer to setup is none")]
-    Unexpected,
-    /// The peer said nothing of use in time.
-    #[error("the peer did not authenticate in time")]
-    TimedOut,
-    /// The connection ended.
-    #[error("the connection was closed during setup")]
-    Closed,
 }
 
 impl Setup {

@@ -92,7 +92,9 @@ impl Worker {
                 Balance::Request => Balance::Answer(u64::try_from(account.balance.max(0)).unwrap_or(u64::MAX)).to_vec(),
                 Balance::Answer(_) => return Err(Refusal::WrongKind("an answer is no request")),
             },
-            SubProtocol::Liquidity => match Liquidity::decode(&payload.data).map_err(malformed)? {
+            // Reconcile's other operations don't exist yet.
+            SubProtocol::Reconcile if payload.data.first() != Some(&1) => return Err(Refusal::Unsupported),
+            SubProtocol::Liquidity | SubProtocol::Reconcile => match Liquidity::decode(&payload.data).map_err(malformed)? {
                 Liquidity::Request => Liquidity::Answer(LiquidityAnswer {
                     available: account.balance.saturating_add(account.credit_limit),
                     balance: account.balance,
@@ -107,7 +109,7 @@ impl Worker {
             // Without a ledger there is nothing that a claim could be used for.
             SubProtocol::Vouch => return Ok(None),
             SubProtocol::Ilp | SubProtocol::Payment | SubProtocol::Ilqp => return Err(message_refusal(&payload.data)),
-            SubProtocol::Reconcile | SubProtocol::Ccp | SubProtocol::Other => return Err(Refusal::Unsupported),
+            SubProtocol::Ccp | SubProtocol::Other => return Err(Refusal::Unsupported),
         };
         answer.map(Some).map_err(|_| Refusal::Internal("the answer can't be encoded"))
     }

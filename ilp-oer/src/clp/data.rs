@@ -112,9 +112,7 @@ impl<'a> ProtocolData<'a> {
     pub fn encoded_len(self) -> usize {
         let entries = match self.0 {
             Repr::Wire { bytes, .. } => bytes.len(),
-            Repr::Entries { entries, .. } => {
-                entries.iter().fold(0, |sum: usize, entry| sum.saturating_add(entry.encoded_len()))
-            }
+            Repr::Entries { entries, .. } => entries.iter().fold(0, |sum: usize, entry| sum.saturating_add(entry.encoded_len())),
         };
         entries.saturating_add(count_len(self.len()))
     }
@@ -168,9 +166,7 @@ impl Entry<'_> {
         match (dialect, self.protocol) {
             (Dialect::Named, Protocol::Name(name)) => check_text("protocol", name),
             (Dialect::Seed, Protocol::Id(_)) if self.content_type == 0 => Ok(()),
-            (Dialect::Seed, Protocol::Id(_)) => {
-                Err(EncodeError { field: "content_type", reason: EncodeErrorReason::NoContentType })
-            }
+            (Dialect::Seed, Protocol::Id(_)) => Err(EncodeError { field: "content_type", reason: EncodeErrorReason::NoContentType }),
             _ => Err(EncodeError { field: "protocol", reason: EncodeErrorReason::WrongDialect }),
         }
     }
@@ -239,9 +235,7 @@ impl<'a> Iterator for Entries<'a> {
                 let name = str::from_utf8(reader.octets().ok()?).ok()?;
                 Some(Entry::named(name, reader.u8().ok()?, reader.octets().ok()?))
             }
-            Cursor::Wire { dialect: Dialect::Seed, reader } => {
-                Some(Entry::numbered(reader.u8().ok()?, reader.octets().ok()?))
-            }
+            Cursor::Wire { dialect: Dialect::Seed, reader } => Some(Entry::numbered(reader.u8().ok()?, reader.octets().ok()?)),
             Cursor::Entries(entries) => entries.next().copied(),
         }
     }

@@ -92,9 +92,7 @@ impl<'a> Packet<'a> {
         let body = match kind {
             PacketType::Ack => Body::Ack(ProtocolData::read(contents, dialect)?),
             PacketType::Response => Body::Response(ProtocolData::read(contents, dialect)?),
-            PacketType::Error => {
-                Body::Error { reason: RejectionReason::read(contents)?, data: ProtocolData::read(contents, dialect)? }
-            }
+            PacketType::Error => Body::Error { reason: RejectionReason::read(contents)?, data: ProtocolData::read(contents, dialect)? },
             PacketType::Prepare => Body::Prepare(Prepare::read(contents, dialect)?),
             PacketType::Fulfill => Body::Fulfill(Fulfill::read(contents, dialect)?),
             PacketType::Reject => Body::Reject(Reject::read(contents, dialect)?),

@@ -13,6 +13,4 @@ pub use addr_list::{AddrList, Addrs};
 pub use error::ErrorPacket;
 pub use packet::{Packet, PacketType};
 pub use payment::Payment;
-pub use quote::{
-    ByDestinationRequest, ByDestinationResponse, BySourceRequest, BySourceResponse, LiquidityRequest, LiquidityResponse,
-};
+pub use quote::{ByDestinationRequest, ByDestinationResponse, BySourceRequest, BySourceResponse, LiquidityRequest, LiquidityResponse};

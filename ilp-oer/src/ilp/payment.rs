@@ -22,8 +22,7 @@ impl<'a> Payment<'a> {
 
     #[inline]
     pub(super) fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        let packet =
-            Self { amount: Amount::new(reader.u64()?), account: reader.address()?, data: reader.octets_max(Self::DATA_MAX)? };
+        let packet = Self { amount: Amount::new(reader.u64()?), account: reader.address()?, data: reader.octets_max(Self::DATA_MAX)? };
         reader.no_extensions()?;
         Ok(packet)
     }

@@ -8,9 +8,11 @@
 //! | count | length of the number, then the number in the fewest bytes, at least one |
 
 mod reader;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use reader::Reader;
 pub use writer::{count_len, length_len, octets_len, put_count, put_length, put_octets, put_timestamp};
 
-pub(crate) use writer::{check_max, check_text, put_length_2017, length_2017_len, room, to_vec};
+pub(crate) use writer::{check_max, check_text, length_2017_len, put_length_2017, room, to_vec};

@@ -14,8 +14,10 @@
 mod info;
 mod liquidity;
 pub mod names;
+mod protocols;
 mod setup;
 
 pub use info::{Balance, Info, Vouch, VouchKind};
 pub use liquidity::{Liquidity, LiquidityAnswer};
-pub use setup::{ProtocolList, ProtocolNumbers, Setup};
+pub use protocols::{ProtocolList, ProtocolNumbers};
+pub use setup::Setup;

@@ -194,17 +194,31 @@ fn check(bytes: &[u8]) -> Result<(), InvalidAddress> {
     if bytes.is_empty() || bytes.len() > Addr::MAX_LEN {
         return Err(InvalidAddress::Length);
     }
-    // No early exit, so that the compiler can look at many characters at a time.
-    let bad = bytes.iter().fold(false, |bad, byte| bad | !is_address_character(*byte));
-    if bad { Err(InvalidAddress::Character) } else { Ok(()) }
+    // This is most of the work of decoding a payment: 16 characters at a time in vector registers, the rest by table.
+    let (blocks, rest) = bytes.as_chunks::<16>();
+    let bad = blocks.iter().fold(0, |bad, block| bad | block.map(not_in_alphabet).into_iter().fold(0, |bad, byte| bad | byte));
+    let bad = rest.iter().fold(bad, |bad, byte| bad | NOT_IN_ALPHABET[usize::from(*byte)]);
+    if bad == 0 { Ok(()) } else { Err(InvalidAddress::Character) }
 }
 
+/// 0 for characters of addresses. Without branches, for the sake of vectors.
 #[inline]
-fn is_address_character(byte: u8) -> bool {
+const fn not_in_alphabet(byte: u8) -> u8 {
     let letter = (byte | 0x20).wrapping_sub(b'a') < 26;
     let digit = byte.wrapping_sub(b'0') < 10;
-    letter | digit | (byte == b'-') | (byte == b'.') | (byte == b'_') | (byte == b'~')
+    let other = (byte == b'-') | (byte == b'.') | (byte == b'_') | (byte == b'~');
+    if letter | digit | other { 0 } else { 1 }
 }
+
+static NOT_IN_ALPHABET: [u8; 256] = {
+    let mut table = [1; 256];
+    let (mut index, mut byte) = (0, 0);
+    while byte < u8::MAX {
+        table[index] = not_in_alphabet(byte);
+        (index, byte) = (index + 1, byte + 1);
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests {

@@ -105,8 +105,23 @@ impl Timestamp {
         let (minute, hour) = (second / 60 % 60, second / 3600);
         let second = second % 60;
         [
-            year / 1000, year / 100 % 10, year / 10 % 10, year % 10, month / 10, month % 10, day / 10, day % 10, hour / 10,
-            hour % 10, minute / 10, minute % 10, second / 10, second % 10, milli / 100, milli / 10 % 10, milli % 10,
+            year / 1000,
+            year / 100 % 10,
+            year / 10 % 10,
+            year % 10,
+            month / 10,
+            month % 10,
+            day / 10,
+            day % 10,
+            hour / 10,
+            hour % 10,
+            minute / 10,
+            minute % 10,
+            second / 10,
+            second % 10,
+            milli / 100,
+            milli / 10 % 10,
+            milli % 10,
         ]
         .map(|digit| b'0'.wrapping_add(u8::try_from(digit).unwrap_or(0)))
     }
@@ -115,9 +130,7 @@ impl Timestamp {
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [y1, y2, y3, y4, m1, m2, d1, d2, h1, h2, n1, n2, s1, s2, f1, f2, f3] = self.to_digits();
-        let text = [
-            y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T', h1, h2, b':', n1, n2, b':', s1, s2, b'.', f1, f2, f3, b'Z',
-        ];
+        let text = [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T', h1, h2, b':', n1, n2, b':', s1, s2, b'.', f1, f2, f3, b'Z'];
         f.pad(str::from_utf8(&text).map_err(|_| fmt::Error)?)
     }
 }
@@ -132,9 +145,8 @@ impl FromStr for Timestamp {
     type Err = InvalidTimestamp;
 
     fn from_str(text: &str) -> Result<Self, InvalidTimestamp> {
-        let [
-            y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T', h1, h2, b':', n1, n2, b':', s1, s2, b'.', f1, f2, f3, b'Z',
-        ] = *text.as_bytes()
+        let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T', h1, h2, b':', n1, n2, b':', s1, s2, b'.', f1, f2, f3, b'Z'] =
+            *text.as_bytes()
         else {
             return Err(InvalidTimestamp);
         };
@@ -230,10 +242,27 @@ mod tests {
     #[test]
     fn dates_and_forms_that_do_not_exist_are_refused() {
         for text in [
-            "20170229132352.789Z", "20170230132352.789Z", "19000229000000.000Z", "20170431000000.000Z", "20170014132352.789Z",
-            "20171314132352.789Z", "20170900132352.789Z", "20170932132352.789Z", "20170914240000.000Z", "20170914136052.789Z",
-            "20161231235960.000Z", "20170914132352.789z", "20170914132352,789Z", "2017091413235a.789Z", "20170914132352.7890Z",
-            " 0170914132352.789Z", "-0170914132352.789Z", "20170914132352.789", "", "2017", "2017-09-14T13:23:52.789Z",
+            "20170229132352.789Z",
+            "20170230132352.789Z",
+            "19000229000000.000Z",
+            "20170431000000.000Z",
+            "20170014132352.789Z",
+            "20171314132352.789Z",
+            "20170900132352.789Z",
+            "20170932132352.789Z",
+            "20170914240000.000Z",
+            "20170914136052.789Z",
+            "20161231235960.000Z",
+            "20170914132352.789z",
+            "20170914132352,789Z",
+            "2017091413235a.789Z",
+            "20170914132352.7890Z",
+            " 0170914132352.789Z",
+            "-0170914132352.789Z",
+            "20170914132352.789",
+            "",
+            "2017",
+            "2017-09-14T13:23:52.789Z",
         ] {
             assert_eq!(Timestamp::parse_wire(text.as_bytes()), Err(InvalidTimestamp), "{text:?}");
         }

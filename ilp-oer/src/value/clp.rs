@@ -128,9 +128,7 @@ impl TryFrom<Body<'_>> for ClpBody {
                 Self::Prepare { transfer_id, amount, condition, expires_at }
             }
             Body::Fulfill(Fulfill { transfer_id, fulfillment, .. }) => Self::Fulfill { transfer_id, fulfillment },
-            Body::Reject(Reject { transfer_id, reason, .. }) => {
-                Self::Reject { transfer_id, reason: reason.error().try_into()? }
-            }
+            Body::Reject(Reject { transfer_id, reason, .. }) => Self::Reject { transfer_id, reason: reason.error().try_into()? },
             Body::Transfer(Transfer { transfer_id, amount, expires_at, .. }) => Self::Transfer { transfer_id, amount, expires_at },
         })
     }
@@ -151,9 +149,7 @@ impl ClpBody {
             Self::Reject { transfer_id, ref reason } => {
                 Body::Reject(Reject { transfer_id, reason: RejectionReason::from(reason.packet()), data })
             }
-            Self::Transfer { transfer_id, amount, expires_at } => {
-                Body::Transfer(Transfer { transfer_id, amount, expires_at, data })
-            }
+            Self::Transfer { transfer_id, amount, expires_at } => Body::Transfer(Transfer { transfer_id, amount, expires_at, data }),
         }
     }
 }

@@ -75,10 +75,9 @@ impl<'de, T: EntryValue + DeserializeOwned> Deserialize<'de> for ClpValue<T> {
                 transfer_id: take(&mut f.transfer_id, "transferId")?,
                 fulfillment: take(&mut f.fulfillment, "fulfillment")?,
             },
-            PacketType::Reject => ClpBody::Reject {
-                transfer_id: take(&mut f.transfer_id, "transferId")?,
-                reason: take(&mut f.reason, "rejectionReason")?,
-            },
+            PacketType::Reject => {
+                ClpBody::Reject { transfer_id: take(&mut f.transfer_id, "transferId")?, reason: take(&mut f.reason, "rejectionReason")? }
+            }
             PacketType::Transfer => ClpBody::Transfer {
                 transfer_id: take(&mut f.transfer_id, "transferId")?,
                 amount: take(&mut f.amount, "amount")?,

@@ -47,9 +47,7 @@ impl IlpValue {
     /// Borrowed.
     pub fn packet(&self) -> Packet<'_> {
         match self {
-            Self::Payment { amount, account, data } => {
-                Packet::Payment(Payment { amount: *amount, account: account.as_addr(), data })
-            }
+            Self::Payment { amount, account, data } => Packet::Payment(Payment { amount: *amount, account: account.as_addr(), data }),
             Self::LiquidityRequest { destination_account, destination_hold_duration } => Packet::LiquidityRequest(LiquidityRequest {
                 destination_account: destination_account.as_addr(),
                 destination_hold_duration: *destination_hold_duration,
@@ -80,12 +78,10 @@ impl IlpValue {
                     destination_hold_duration: *destination_hold_duration,
                 })
             }
-            Self::ByDestinationResponse { source_amount, source_hold_duration } => {
-                Packet::ByDestinationResponse(ByDestinationResponse {
-                    source_amount: *source_amount,
-                    source_hold_duration: *source_hold_duration,
-                })
-            }
+            Self::ByDestinationResponse { source_amount, source_hold_duration } => Packet::ByDestinationResponse(ByDestinationResponse {
+                source_amount: *source_amount,
+                source_hold_duration: *source_hold_duration,
+            }),
             Self::Error(error) => Packet::Error(error.packet()),
         }
     }

@@ -95,17 +95,13 @@ pub(crate) fn ilp_value() -> impl Strategy<Value = IlpValue> {
         request.clone().prop_map(|(destination_account, source_amount, destination_hold_duration)| {
             IlpValue::BySourceRequest { destination_account, source_amount, destination_hold_duration }
         }),
-        response.clone().prop_map(|(destination_amount, source_hold_duration)| IlpValue::BySourceResponse {
-            destination_amount,
-            source_hold_duration
-        }),
+        response
+            .clone()
+            .prop_map(|(destination_amount, source_hold_duration)| IlpValue::BySourceResponse { destination_amount, source_hold_duration }),
         request.prop_map(|(destination_account, destination_amount, destination_hold_duration)| {
             IlpValue::ByDestinationRequest { destination_account, destination_amount, destination_hold_duration }
         }),
-        response.prop_map(|(source_amount, source_hold_duration)| IlpValue::ByDestinationResponse {
-            source_amount,
-            source_hold_duration
-        }),
+        response.prop_map(|(source_amount, source_hold_duration)| IlpValue::ByDestinationResponse { source_amount, source_hold_duration }),
         error_value().prop_map(IlpValue::Error),
     ]
 }
@@ -115,15 +111,16 @@ pub(crate) fn clp_body() -> impl Strategy<Value = ClpBody> {
         Just(ClpBody::Ack),
         Just(ClpBody::Response),
         error_value().prop_map(|reason| ClpBody::Error { reason }),
-        (transfer_id(), amount(), condition(), timestamp()).prop_map(|(transfer_id, amount, condition, expires_at)| {
-            ClpBody::Prepare { transfer_id, amount, condition, expires_at }
-        }),
-        (transfer_id(), fulfillment())
-            .prop_map(|(transfer_id, fulfillment)| ClpBody::Fulfill { transfer_id, fulfillment }),
+        (transfer_id(), amount(), condition(), timestamp())
+            .prop_map(|(transfer_id, amount, condition, expires_at)| { ClpBody::Prepare { transfer_id, amount, condition, expires_at } }),
+        (transfer_id(), fulfillment()).prop_map(|(transfer_id, fulfillment)| ClpBody::Fulfill { transfer_id, fulfillment }),
         (transfer_id(), error_value()).prop_map(|(transfer_id, reason)| ClpBody::Reject { transfer_id, reason }),
         Just(ClpBody::Message),
-        (transfer_id(), amount(), option::of(timestamp()))
-            .prop_map(|(transfer_id, amount, expires_at)| ClpBody::Transfer { transfer_id, amount, expires_at }),
+        (transfer_id(), amount(), option::of(timestamp())).prop_map(|(transfer_id, amount, expires_at)| ClpBody::Transfer {
+            transfer_id,
+            amount,
+            expires_at
+        }),
     ]
 }
 

@@ -4,7 +4,7 @@ use super::payload::{entry, payload};
 use bytes::Bytes;
 use ilp_clp::{
     Answer as ClpAnswer, Credentials as ClpCredentials, IncomingAnswer, IncomingRequest, Request, Session, SessionConfig, SessionEvent,
-    Setup, SetupConfig, SetupEvent, credentials_from_path,
+    SessionLimits, Setup, SetupConfig, SetupEvent, credentials_from_path,
 };
 use ilp_core::link::{
     Answer, Credentials, IncomingPrepare, Link, LinkCommand, LinkEvent, LinkOutput, PeerProtocol, RequestId, SubProtocol,
@@ -16,12 +16,22 @@ use ilp_oer::{Address, Timestamp};
 /// has deadlines of its own.
 const ANSWER_MS_MAX: i64 = 30_000;
 
+/// Our requests that may wait for answers on one connection: prepares, and as many answers, with room for those a peer forgets.
+const PENDING_MAX: usize = 262_144;
+
+/// How long a 2017 peer that came to us is left in peace, in milliseconds, unless it speaks first.
+const QUIET_MS: i64 = 250;
+
 /// A [`Link`] over a CLP [`Session`], for all three forms: named, seed, and 2017.
 #[derive(Debug)]
 pub struct ClpLink {
     session: Session,
     setup: Setup,
     form_2017: bool,
+    incoming: bool,
+    /// A 2017 peer that came to us isn't spoken to before this time, unless it speaks first: its client loses what comes in the
+    /// first instant.
+    quiet_until: Option<Timestamp>,
     events: Vec<SessionEvent>,
     setup_events: Vec<SetupEvent>,
 }
@@ -32,8 +42,11 @@ impl ClpLink {
     pub fn incoming(connector: &Address, path: &str) -> Self {
         let config = SetupConfig::new(connector.clone());
         match credentials_from_path(path) {
-            Some(credentials) => Self::new(Setup::server_2017(config, credentials), PeerProtocol::Clp2017),
-            None => Self::with_dialect(Setup::server(config), false, None),
+            Some(credentials) => {
+                let setup = Setup::server_2017(config, credentials);
+                Self { incoming: true, ..Self::with_dialect(setup, true, Some(Dialect::Named)) }
+            }
+            None => Self { incoming: true, ..Self::with_dialect(Setup::server(config), false, None) },
         }
     }
 
@@ -57,8 +70,9 @@ impl ClpLink {
 
     fn with_dialect(setup: Setup, form_2017: bool, dialect: Option<Dialect>) -> Self {
         // A node of 2017 can't read errors of 128 bytes or more.
-        let session = Session::new(SessionConfig { dialect, short_errors: form_2017, ..SessionConfig::default() });
-        Self { session, setup, form_2017, events: Vec::new(), setup_events: Vec::new() }
+        let limits = SessionLimits { pending_max: PENDING_MAX, ..SessionLimits::default() };
+        let session = Session::new(SessionConfig { dialect, short_errors: form_2017, limits });
+        Self { session, setup, form_2017, incoming: false, quiet_until: None, events: Vec::new(), setup_events: Vec::new() }
     }
 
     fn dialect(&self) -> Dialect {
@@ -95,9 +109,18 @@ impl ClpLink {
         }
     }
 
-    /// Sends a request; one that can't be sent has ended.
+    /// The 2017 peer has spoken, or had its time: now it may be authenticated, and after that spoken to.
+    fn end_quiet(&mut self, now: Timestamp, out: &mut LinkOutput) {
+        if self.quiet_until.take().is_some() {
+            self.setup.start(&mut self.session, now, &mut out.frames, &mut self.setup_events);
+            self.drain_setup(out);
+        }
+    }
+
+    /// Sends a request; one that can't be sent has ended, and the connection with it: what waits for it goes to the next one.
     fn request(&mut self, tag: u64, request: Request<'_>, now: Timestamp, out: &mut LinkOutput) {
-        if self.session.send(tag, request, now, ANSWER_MS_MAX, &mut out.frames).is_err() {
+        if let Err(error) = self.session.send(tag, request, now, ANSWER_MS_MAX, &mut out.frames) {
+            out.close = Some(format!("a request can't be sent: {error}"));
             out.events.push(LinkEvent::Answered { tag, answer: Answer::Lost });
         }
     }
@@ -130,11 +153,16 @@ impl ClpLink {
 
 impl Link for ClpLink {
     fn start(&mut self, now: Timestamp, out: &mut LinkOutput) {
+        if self.form_2017 && self.incoming {
+            self.quiet_until = Some(now.saturating_add_millis(QUIET_MS));
+            return;
+        }
         self.setup.start(&mut self.session, now, &mut out.frames, &mut self.setup_events);
         self.drain_setup(out);
     }
 
     fn receive(&mut self, frame: Bytes, now: Timestamp, out: &mut LinkOutput) {
+        self.end_quiet(now, out);
         let result = self.session.handle_frame(frame, &mut self.events);
         self.drain(now, out);
         if let Err(error) = result {
@@ -176,6 +204,9 @@ impl Link for ClpLink {
     }
 
     fn tick(&mut self, now: Timestamp, out: &mut LinkOutput) {
+        if self.quiet_until.is_some_and(|until| until <= now) {
+            self.end_quiet(now, out);
+        }
         self.session.handle_timeout(now, &mut self.events);
         self.setup.handle_timeout(now, &mut self.setup_events);
         self.drain(now, out);
