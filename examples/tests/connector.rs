@@ -192,7 +192,7 @@ async fn the_demo_can_go_by_time() {
 async fn the_demo_stops_paying_when_told_to_and_still_looks_at_the_books() {
     let mut child = command().args(["--demo", "--for", "1h"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stderr = BufReader::new(child.stderr.take().unwrap()).lines();
-    line_with(&mut stderr, " payments, ").await;
+    line_with(&mut stderr, " payments  ").await;
     kill(&child, "-INT").await;
     line_with(&mut stderr, "Ctrl-C: waiting for payments in flight").await;
     let output = timeout(PATIENCE, child.wait_with_output()).await.unwrap().unwrap();

@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Long enough for a machine that is busy with other things, short enough that not too much is remembered against repetition.
+/// Long enough for a machine that is busy with other things; but until a payment expires, all three remember it against repetition,
+/// which in a long run takes most of the memory.
 const EXPIRES_AFTER_MS: i64 = 6_000;
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 

@@ -11,8 +11,8 @@ use std::time::Duration;
 pub(super) struct Progress {
     goal: Goal,
     bar: Option<ProgressBar>,
-    /// When the next line is due.
-    next_line: Duration,
+    /// What was shown last, and when: the rate shown next is the rate since then.
+    shown: (u64, Duration),
 }
 
 impl Progress {
@@ -28,25 +28,29 @@ impl Progress {
             }
             bar
         });
-        Self { goal, bar, next_line: Duration::from_secs(1) }
+        Self { goal, bar, shown: (0, Duration::ZERO) }
     }
 
     pub(super) fn show(&mut self, fulfilled: u64, time: Duration) {
-        let rate = show::per_second(fulfilled, time);
         if let Some(bar) = &self.bar {
             bar.set_position(match self.goal {
                 Goal::Payments(_) => fulfilled,
                 Goal::For(_) => millis(time),
             });
-            bar.set_message(format!("{} payments, {}/s", show::count(fulfilled), show::count(rate)));
-        } else if time >= self.next_line {
-            self.next_line = time.saturating_add(Duration::from_secs(1));
-            let of = match self.goal {
-                Goal::Payments(payments) => format!(" of {}", show::count(payments)),
-                Goal::For(_) => String::new(),
-            };
-            let mut stderr = std::io::stderr();
-            let _ = writeln!(stderr, "  {:>6}: {}{of} payments, {}/s", show::duration(time), show::count(fulfilled), show::count(rate));
+        }
+        let (before, since) = self.shown;
+        let passed = time.saturating_sub(since);
+        if passed < Duration::from_secs(1) {
+            return;
+        }
+        self.shown = (fulfilled, time);
+        let rate = show::count(show::per_second(fulfilled.saturating_sub(before), passed));
+        let fulfilled = show::count(fulfilled);
+        if let Some(bar) = &self.bar {
+            bar.set_message(format!("{fulfilled} payments, {rate} a second"));
+        } else {
+            let time = show::duration(time);
+            let _ = writeln!(std::io::stderr(), "  {time:>10}  {fulfilled:>12} payments  {rate:>8} a second");
         }
     }
 
