@@ -126,6 +126,37 @@ async fn pay_pays_and_a_dropped_call_does_not_undo() {
 }
 
 #[tokio::test]
+async fn events_say_what_happens_and_a_reader_that_is_behind_stops_the_reading() {
+    use ilp_core::Event;
+    let (sender, mut events) = tokio::sync::mpsc::channel(1);
+    let network = Network::with(|builder| builder.events(sender)).await;
+    let mut alice = network.login("alice").await;
+    let mut bob = network.login("bob").await;
+    let expires_at = network.connector.now().saturating_add_millis(10_000);
+    for n in 1..=4 {
+        alice.prepare(id_of(n), "test.ann.bob", 10, preimage(n).condition(), expires_at).await;
+        // Only the first is read: its event fills the channel, that of the second waits.
+        if n <= 2 {
+            let Seen::Prepare { .. } = bob.next().await else { panic!() };
+        }
+        if n == 2 {
+            while network.connector.status().await.unwrap().worker.counters.accepted < 2 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    assert_eq!(network.connector.status().await.unwrap().worker.counters.accepted, 2, "it read on");
+    let mut accepted = 0;
+    while accepted < 4 {
+        let Some(Event::Accepted { from, to, incoming_amount, .. }) = events.recv().await else { panic!() };
+        assert_eq!((from.unwrap().name(), to.unwrap().name(), incoming_amount.get()), ("alice", "bob", 10));
+        accepted += 1;
+    }
+    let _ = network.connector.stop(Duration::ZERO).await;
+}
+
+#[tokio::test]
 async fn accounts_come_and_go_live() {
     let network = Network::start().await;
     let mut alice = network.login("alice").await;

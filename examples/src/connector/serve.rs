@@ -29,11 +29,13 @@ pub(super) async fn serve(config: Config, file: &Path, patience: Duration, log: 
     for listener in listeners {
         builder = builder.endpoint(listener);
     }
+    // Before the start, so that what happens on these places comes after them.
+    say_places(&config, &places, &log);
     let connector = match builder.start().await {
         Ok(connector) => connector,
         Err(error) => return cannot_start(&log, &error.to_string()),
     };
-    say_started(&config, &places, &log);
+    log.line(format_args!("connector {} is running", config.address));
     let signal = signals.next().await;
     stop(connector, signal, patience, &mut signals, &log).await
 }
@@ -79,7 +81,7 @@ fn build(config: &Config) -> ConnectorBuilder {
     builder.authenticator(Arc::new(tokens))
 }
 
-fn say_started(config: &Config, places: &[String], log: &Log) {
+fn say_places(config: &Config, places: &[String], log: &Log) {
     match config.store {
         Store::Memory => log.line("the books are in memory: they are gone when this process ends"),
     }
@@ -94,7 +96,6 @@ fn say_started(config: &Config, places: &[String], log: &Log) {
             parallelism => log.line(format_args!("listening on {place} for parallelism {parallelism}")),
         }
     }
-    log.line(format_args!("connector {} is running", config.address));
 }
 
 async fn stop(connector: Connector, signal: &str, patience: Duration, signals: &mut Signals, log: &Log) -> Exit {

@@ -23,7 +23,7 @@ impl Progress {
                 Goal::For(time) => millis(time),
             };
             let bar = ProgressBar::new(length);
-            if let Ok(style) = ProgressStyle::with_template("  {bar:40} {percent:>3}%  {msg}") {
+            if let Ok(style) = ProgressStyle::with_template("  {bar:28} {percent:>3}%  {msg}") {
                 bar.set_style(style);
             }
             bar

@@ -42,7 +42,7 @@ pub struct ConnectorBuilder {
     accounts: Vec<AccountConfig>,
     endpoints: Vec<Arc<dyn Endpoint>>,
     notices: Notices,
-    events: Option<mpsc::UnboundedSender<Event>>,
+    events: Option<mpsc::Sender<Event>>,
 }
 
 /// A connector that can't be started.
@@ -159,8 +159,9 @@ impl ConnectorBuilder {
         self
     }
 
-    /// Every accepted, settled and refused payment, in order. Costs an allocation per payment; what isn't read is kept, without bound.
-    pub fn events(mut self, events: mpsc::UnboundedSender<Event>) -> Self {
+    /// Every accepted, settled and refused payment, in order. Costs an allocation per event. None is dropped: while the channel is full
+    /// nothing more is read from peers.
+    pub fn events(mut self, events: mpsc::Sender<Event>) -> Self {
         self.events = Some(events);
         self
     }

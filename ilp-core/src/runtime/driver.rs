@@ -5,6 +5,7 @@
 
 use super::builder::Command;
 use super::connection::Connection;
+use super::events::EventQueue;
 use super::ready::Ready;
 use super::supervisor::Shared;
 use super::{ConnectionStatus, NewConnection, Notice};
@@ -37,6 +38,9 @@ const REFUSE_AFTER_MS: i64 = 50;
 /// … up to this many times, and halves again every second without one.
 const REFUSE_DOUBLINGS_MAX: u32 = 6;
 
+/// How long a peer may take to say good-bye.
+const CLOSE_MAX: Duration = Duration::from_secs(1);
+
 /// How a driver ended.
 #[derive(Debug)]
 pub(super) enum Exit {
@@ -52,6 +56,8 @@ pub(super) struct Driver {
     epoch: u64,
     connections: Slab<Connection>,
     next_connection: u64,
+    /// Connections that are over but for their good-bye.
+    closing: FuturesUnordered<BoxFuture<'static, ()>>,
     ready: Arc<Ready>,
     places: Vec<usize>,
     dirty: Vec<usize>,
@@ -70,6 +76,9 @@ pub(super) struct Driver {
     link_tick: Timestamp,
     auth_failures: u32,
     last_failure_step: Timestamp,
+    events_out: EventQueue,
+    /// A future was added that nobody has polled yet.
+    unpolled: bool,
     stop: Option<StopRequest>,
 }
 
@@ -81,12 +90,16 @@ struct StopRequest {
 impl Driver {
     pub(super) fn new(shared: Arc<Shared>, worker: Worker, opened: &OpenedSlot) -> Self {
         let now = shared.clock.now();
+        let shared_events = shared.events.clone();
         Self {
             shared,
             worker,
             epoch: opened.epoch,
             connections: Slab::new(),
             next_connection: 0,
+            closing: FuturesUnordered::new(),
+            events_out: EventQueue::new(shared_events),
+            unpolled: false,
             ready: Arc::default(),
             places: Vec::new(),
             dirty: Vec::new(),
@@ -132,6 +145,7 @@ impl Driver {
         let commands_left = self.take_commands(cx, commands, now);
         self.serve_connections(now);
         self.take_received(cx);
+        while let Poll::Ready(Some(())) = self.closing.poll_next_unpin(cx) {}
         if self.link_tick <= now {
             self.tick_links(now);
         }
@@ -140,12 +154,13 @@ impl Driver {
             Err(cause) => return Poll::Ready(Exit::Poisoned(cause)),
         }
         self.flush();
+        self.events_out.poll(cx);
         if let Some(exit) = self.check_stop() {
             return Poll::Ready(exit);
         }
         let due = self.worker.next_step().is_some_and(|at| at <= now);
         let unread = self.may_read() && !self.places.is_empty();
-        if commands_left || due || unread || !self.inputs.is_empty() {
+        if commands_left || due || unread || std::mem::take(&mut self.unpolled) || !self.inputs.is_empty() {
             cx.waker().wake_by_ref();
         } else {
             self.sleep(cx, now);
@@ -233,8 +248,9 @@ impl Driver {
             let Some(connection) = self.connections.get_mut(place) else { continue };
             connection.served();
             let mut result = connection.flush();
-            if result.is_ok() {
-                if may_read && connection.backlog() < self.shared.limits.output_backlog {
+            // A peer that doesn't read isn't read from either: it is listed again when it has taken some of what waits for it.
+            if result.is_ok() && connection.backlog() < self.shared.limits.output_backlog {
+                if may_read {
                     let mut frames = std::mem::take(&mut self.frames);
                     result = connection.receive(&mut frames, self.shared.limits.frames_per_turn, now);
                     self.frames = frames;
@@ -242,7 +258,7 @@ impl Driver {
                         self.places.push(place);
                     }
                 } else {
-                    // Looked at again when the store or the peer has caught up.
+                    // Looked at again when the store or the embedder has caught up.
                     self.places.push(place);
                 }
             }
@@ -255,9 +271,9 @@ impl Driver {
         drop(places);
     }
 
-    /// Not while the store is behind: what isn't read costs its sender, not us.
+    /// Not while the store or the reader of events is behind: what isn't read costs its sender, not us.
     fn may_read(&self) -> bool {
-        self.batches.len() < self.shared.limits.batches_in_flight
+        self.batches.len() < self.shared.limits.batches_in_flight && !self.events_out.is_behind()
     }
 
     /// Takes what a link has produced: events to the worker, frames to the transport.
@@ -366,6 +382,13 @@ impl Driver {
         self.inputs.push(Input::Disconnected { connection: connection.id });
         let peer = std::mem::take(&mut connection.new.peer);
         self.shared.notices.send(Notice::Disconnected { account: connection.authenticated.take(), peer, reason });
+        // Closed in good order, or what was written last might not arrive.
+        let mut transport = connection.new.transport;
+        let close = async move { std::future::poll_fn(|cx| transport.poll_close(cx)).await };
+        self.closing.push(Box::pin(async move {
+            let _ = tokio::time::timeout(CLOSE_MAX, close).await;
+        }));
+        self.unpolled = true;
     }
 
     fn flush(&mut self) {
@@ -396,6 +419,7 @@ impl Driver {
         let caught = AssertUnwindSafe(receive).catch_unwind();
         let result = caught.map(move |result| (delivery, result.unwrap_or(Err(Refusal::Internal("the receiver panicked")))));
         self.receiving.push(result.boxed());
+        self.unpolled = true;
     }
 
     fn take_received(&mut self, cx: &mut Context<'_>) {
@@ -509,7 +533,7 @@ impl Driver {
                     let _ = reply.send(result);
                 }
             }
-            Released::Event(event) => self.shared.send_event(*event),
+            Released::Event(event) => self.events_out.push(*event),
         }
     }
 
@@ -554,8 +578,8 @@ impl Driver {
             connections.retain(|_, connection| connection.new.transport.poll_close(cx).is_pending());
             if connections.is_empty() { Poll::Ready(()) } else { Poll::Pending }
         });
-        // A peer that doesn't say good-bye isn't waited for.
-        let _ = tokio::time::timeout(Duration::from_millis(200), close).await;
+        let good_byes = std::mem::take(&mut self.closing).collect::<()>();
+        let _ = tokio::time::timeout(CLOSE_MAX, futures::future::join(close, good_byes)).await;
     }
 }
 

@@ -8,6 +8,7 @@ mod builder;
 mod clock;
 mod connection;
 mod driver;
+mod events;
 mod notice;
 mod ready;
 mod supervisor;

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 /// What outlives a worker.
 #[derive(Debug)]
@@ -26,7 +27,7 @@ pub(super) struct Shared {
     pub(super) receiver: Option<Arc<dyn Receiver>>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) notices: Notices,
-    pub(super) events: Option<mpsc::UnboundedSender<Event>>,
+    pub(super) events: Option<mpsc::Sender<Event>>,
     pub(super) accounts: Mutex<BTreeMap<AccountId, AccountConfig>>,
     pub(super) seeds: Mutex<Seeds>,
 }
@@ -66,12 +67,6 @@ impl Shared {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn send_event(&self, event: Event) {
-        if let Some(events) = &self.events {
-            let _ = events.send(event);
-        }
-    }
-
     pub(super) async fn open(self: &Arc<Self>) -> Result<(Worker, OpenedSlot), StartError> {
         let opened = self.store.open(&self.slot).await?;
         let seed = self.seeds.lock().unwrap_or_else(PoisonError::into_inner).next()?;
@@ -92,7 +87,13 @@ pub(super) async fn supervise(shared: Arc<Shared>, first: (Worker, OpenedSlot), 
                 Ok(opened) => opened,
                 Err(error) => {
                     shared.notices.send(Notice::Restarted { cause: format!("the slot can't be opened, trying again: {error}") });
-                    tokio::time::sleep(pause).await;
+                    // Whoever asks meanwhile learns that nobody is there; whoever wants to stop can.
+                    let until = Instant::now().checked_add(pause).unwrap_or_else(Instant::now);
+                    while let Ok(command) = tokio::time::timeout_at(until, commands.recv()).await {
+                        if matches!(command, None | Some(Command::Stop { .. })) {
+                            return;
+                        }
+                    }
                     pause = pause.saturating_mul(2).min(Duration::from_secs(5));
                     continue;
                 }
