@@ -1,9 +1,9 @@
 //! What the example binaries are made of. The README's program is a doctest of this crate.
 #![doc = include_str!("../../README.md")]
 
-pub mod packet;
 pub mod config;
 pub mod connector;
 pub mod demo;
 pub mod flood;
+pub mod packet;
 pub mod show;

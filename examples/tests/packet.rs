@@ -29,8 +29,8 @@ fn every_vector_goes_both_ways() {
         let vectors: Vec<Vector> = vectors(file);
         let hex: Vec<&str> = vectors.iter().map(|vector| &*vector.hex).collect();
         let values: Vec<&str> = vectors.iter().map(|vector| vector.value.get()).collect();
-        assert_eq!(packet(&["decode", "--format", format], &lines(&hex)), (0, lines(&values)));
-        assert_eq!(packet(&["encode", "--format", format], &lines(&values)), (0, lines(&hex)));
+        assert_eq!(packet(&["decode", "--format", format], lines(&hex)), (0, lines(&values)));
+        assert_eq!(packet(&["encode", "--format", format], lines(&values)), (0, lines(&hex)));
     }
 }
 
@@ -40,7 +40,7 @@ fn every_line_is_answered_in_order_whatever_it_holds() {
         let damaged: Vec<Damaged> = vectors("invalid.json");
         let damaged: Vec<&Damaged> = damaged.iter().filter(|damaged| damaged.format == format).collect();
         let hex: Vec<&str> = damaged.iter().map(|damaged| &*damaged.hex).collect();
-        let (status, output) = packet(&["decode", "--format", format], &lines(&hex));
+        let (status, output) = packet(&["decode", "--format", format], lines(&hex));
         assert_eq!(status, 1);
         assert_eq!(output.lines().count(), damaged.len());
         for (Damaged { name, hex, accepted, .. }, line) in damaged.into_iter().zip(output.lines()) {
