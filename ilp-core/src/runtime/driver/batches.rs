@@ -1,0 +1,121 @@
+//! Batches: stepped, made durable, released.
+
+use super::super::Notice;
+use super::Driver;
+use crate::store::{Commit, CommitOutcome};
+use crate::worker::{Batch, Released};
+use ilp_oer::Timestamp;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::StreamExt;
+
+impl Driver {
+    pub(super) fn step_and_release(&mut self, cx: &mut Context<'_>, now: Timestamp) -> Result<(), String> {
+        let due = self.worker.next_step().is_some_and(|at| at <= now);
+        let stopping = self.stop.is_some();
+        if stopping {
+            self.worker.flush();
+        }
+        if due || stopping || !self.inputs.is_empty() {
+            let (worker, inputs) = (&mut self.worker, &mut self.inputs);
+            let step = catch_unwind(AssertUnwindSafe(|| worker.step(now, inputs)));
+            let batch = step.map_err(|_| "a step panicked".to_owned())?.map_err(|error| error.to_string())?;
+            self.commit(batch);
+        }
+        self.take_committed(cx)?;
+        let mut released = std::mem::take(&mut self.released);
+        while self.batches.front().is_some_and(|(_, _, durable)| *durable) {
+            let Some((batch, _, _)) = self.batches.pop_front() else { break };
+            let worker = &mut self.worker;
+            let release = catch_unwind(AssertUnwindSafe(|| worker.release(batch, now, &mut released)));
+            release.map_err(|_| "a release panicked".to_owned())?;
+        }
+        for effect in released.drain(..) {
+            self.effect(effect, now);
+        }
+        self.released = released;
+        Ok(())
+    }
+
+    pub(super) fn commit(&mut self, batch: Batch) {
+        if batch.is_empty() {
+            return;
+        }
+        let seq = batch.commit.as_ref().map(|commit| commit.seq);
+        if let Some(commit) = &batch.commit {
+            let commit = Commit {
+                slot: self.shared.slot.clone(),
+                epoch: self.epoch,
+                seq: commit.seq,
+                blob: commit.blob.clone(),
+                balances: commit.balances.clone(),
+                cut_below: commit.cut_below,
+            };
+            self.send_commit(commit, Duration::ZERO);
+        }
+        self.batches.push_back((batch, seq, seq.is_none()));
+    }
+
+    pub(super) fn send_commit(&mut self, commit: Commit, after: Duration) {
+        let store = self.shared.store.clone();
+        self.commits.push(Box::pin(async move {
+            if !after.is_zero() {
+                tokio::time::sleep(after).await;
+            }
+            let outcome = store.commit(commit.clone()).await;
+            (commit, outcome)
+        }));
+    }
+
+    pub(super) fn take_committed(&mut self, cx: &mut Context<'_>) -> Result<(), String> {
+        while let Poll::Ready(Some((commit, outcome))) = self.commits.poll_next_unpin(cx) {
+            match outcome {
+                CommitOutcome::Durable => {
+                    let batch = self.batches.iter_mut().find(|(_, seq, _)| *seq == Some(commit.seq));
+                    if let Some((_, _, durable)) = batch {
+                        *durable = true;
+                    }
+                }
+                CommitOutcome::Fenced { epoch } => {
+                    return Err(format!("another opener holds the slot (epoch {epoch}, ours was {})", self.epoch));
+                }
+                CommitOutcome::Gap { last_seq } => {
+                    let oldest = self.batches.iter().find_map(|(_, seq, durable)| seq.filter(|_| !durable));
+                    if oldest.is_none_or(|oldest| last_seq.saturating_add(1) < oldest) {
+                        return Err(format!("the store has forgotten batches after {last_seq} that it had called durable"));
+                    }
+                    self.send_commit(commit, Duration::from_millis(1));
+                }
+                CommitOutcome::Unknown { cause } => {
+                    self.shared.notices.send(Notice::CommitUnknown { seq: commit.seq, cause });
+                    self.send_commit(commit, Duration::from_millis(5));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn effect(&mut self, effect: Released, now: Timestamp) {
+        match effect {
+            Released::Command(connection, command) => {
+                if let Some(place) = self.place(connection) {
+                    self.link_command(place, command, now);
+                }
+            }
+            Released::Deliver(delivery, payment) => self.deliver(delivery, *payment),
+            Released::Paid(id, result) => {
+                if let Some(reply) = self.pays.remove(&id) {
+                    let _ = reply.send(result);
+                }
+            }
+            Released::Account(id, result) => {
+                if let Some(reply) = self.replies.remove(&id) {
+                    let _ = reply.send(result);
+                }
+            }
+            Released::Event(event) => self.events_out.push(*event),
+        }
+    }
+}

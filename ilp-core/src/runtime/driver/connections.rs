@@ -1,0 +1,199 @@
+//! Connections: handed over, served, authenticated, closed.
+
+use super::super::connection::Connection;
+use super::super::{NewConnection, Notice};
+use super::{CLOSE_MAX, Driver, LINK_TICK_MS};
+use crate::link::{LinkCommand, LinkEvent};
+use crate::worker::{ConnectionId, Input};
+use ilp_oer::Timestamp;
+
+/// A connection that hasn't proved to be anybody's after this long is closed.
+const UNAUTHENTICATED_MS_MAX: i64 = 10_000;
+/// The first wrong credentials are answered after this long; the delay doubles with every further failure …
+const REFUSE_AFTER_MS: i64 = 50;
+/// … up to this many times, and halves again every second without one.
+const REFUSE_DOUBLINGS_MAX: u32 = 6;
+
+impl Driver {
+    pub(super) fn connect(&mut self, new: NewConnection, now: Timestamp) {
+        let entry = self.connections.vacant_entry();
+        let place = entry.key();
+        self.next_connection = self.next_connection.wrapping_add(1) & u64::from(u32::MAX);
+        let low = u64::try_from(place).unwrap_or(u64::MAX);
+        let id = ConnectionId(self.next_connection << 32 | low);
+        entry.insert(Connection::new(id, new, self.ready.waker(place), now));
+        self.places.push(place);
+        self.after_link(place, now);
+    }
+
+    pub(super) fn place(&self, id: ConnectionId) -> Option<usize> {
+        let place = usize::try_from(id.0 & u64::from(u32::MAX)).ok()?;
+        self.connections.get(place).filter(|connection| connection.id == id).map(|_| place)
+    }
+
+    pub(super) fn serve_connections(&mut self, now: Timestamp) {
+        self.ready.take(&mut self.places);
+        let may_read = self.may_read();
+        let mut places = std::mem::take(&mut self.places);
+        for place in places.drain(..) {
+            let Some(connection) = self.connections.get_mut(place) else { continue };
+            connection.served();
+            let mut result = connection.flush();
+            // A peer that doesn't read isn't read from either: it is listed again when it has taken some of what waits for it.
+            if result.is_ok() && connection.backlog() < self.shared.limits.output_backlog {
+                if may_read {
+                    let mut frames = std::mem::take(&mut self.frames);
+                    result = connection.receive(&mut frames, self.shared.limits.frames_per_turn, now);
+                    self.frames = frames;
+                    if connection.unread {
+                        self.places.push(place);
+                    }
+                } else {
+                    // Looked at again when the store or the embedder has caught up.
+                    self.places.push(place);
+                }
+            }
+            // What was read before the connection broke counts.
+            self.after_link(place, now);
+            if let Err(error) = result {
+                self.disconnect(place, error.to_string());
+            }
+        }
+        drop(places);
+    }
+
+    /// Not while the store or the reader of events is behind: what isn't read costs its sender, not us.
+    pub(super) fn may_read(&self) -> bool {
+        self.batches.len() < self.shared.limits.batches_in_flight && !self.events_out.is_behind()
+    }
+
+    /// Takes what a link has produced: events to the worker, frames to the transport.
+    pub(super) fn after_link(&mut self, place: usize, now: Timestamp) {
+        let Some(connection) = self.connections.get_mut(place) else { return };
+        let mut events = std::mem::take(&mut self.events);
+        connection.take_events(&mut events);
+        if connection.send() {
+            self.dirty.push(place);
+        }
+        let (id, close) = (connection.id, connection.output.close.take());
+        for event in events.drain(..) {
+            self.link_event(place, id, event, now);
+        }
+        self.events = events;
+        if let Some(reason) = close {
+            self.flush_one(place);
+            self.disconnect(place, reason);
+        }
+    }
+
+    pub(super) fn link_event(&mut self, place: usize, id: ConnectionId, event: LinkEvent, now: Timestamp) {
+        match event {
+            LinkEvent::Authenticate(credentials) => match self.shared.authenticator.authenticate(&credentials) {
+                Some(account) => {
+                    let address = self.worker.address().join(account.name());
+                    self.authenticated(place, account);
+                    let command = match address {
+                        Ok(address) => LinkCommand::Accept { address },
+                        Err(_) => LinkCommand::Refuse,
+                    };
+                    self.link_command(place, command, now);
+                }
+                None => self.refuse(place, now),
+            },
+            LinkEvent::Authenticated { .. } => {
+                if let Some(account) = self.connections.get_mut(place).and_then(|connection| connection.new.account.take()) {
+                    self.authenticated(place, account);
+                }
+            }
+            event => {
+                // A link says nothing about money before this; were it to, it would be ignored by the worker.
+                self.inputs.push(Input::Link { connection: id, event });
+            }
+        }
+    }
+
+    pub(super) fn authenticated(&mut self, place: usize, account: crate::AccountId) {
+        let Some(connection) = self.connections.get_mut(place) else { return };
+        connection.authenticated = Some(account.clone());
+        self.shared.notices.send(Notice::Connected { account: account.clone(), peer: connection.new.peer.clone() });
+        self.inputs.push(Input::Connected { connection: connection.id, account });
+    }
+
+    /// Wrong credentials are answered late, the later the more there are.
+    pub(super) fn refuse(&mut self, place: usize, now: Timestamp) {
+        let doublings = self.auth_failures.min(REFUSE_DOUBLINGS_MAX);
+        self.auth_failures = self.auth_failures.saturating_add(1);
+        self.last_failure_step = now;
+        let delay = REFUSE_AFTER_MS.checked_shl(doublings).unwrap_or(REFUSE_AFTER_MS);
+        if let Some(connection) = self.connections.get_mut(place) {
+            connection.refuse_at = Some(now.saturating_add_millis(delay));
+            self.shared.notices.send(Notice::AuthenticationFailed { peer: connection.new.peer.clone() });
+        }
+        self.sleep_until = None;
+    }
+
+    pub(super) fn link_command(&mut self, place: usize, command: LinkCommand, now: Timestamp) {
+        if let Some(connection) = self.connections.get_mut(place) {
+            connection.command(command, now);
+        }
+        self.after_link(place, now);
+    }
+
+    pub(super) fn tick_links(&mut self, now: Timestamp) {
+        self.link_tick = now.saturating_add_millis(LINK_TICK_MS);
+        if self.auth_failures > 0 && now.millis_since(self.last_failure_step) >= 1_000 {
+            self.auth_failures = self.auth_failures.div_euclid(2);
+            self.last_failure_step = now;
+        }
+        let places: Vec<usize> = self.connections.iter().map(|(place, _)| place).collect();
+        for place in places {
+            let Some(connection) = self.connections.get_mut(place) else { continue };
+            connection.tick(now);
+            let refuse = connection.refuse_at.is_some_and(|at| at <= now);
+            let too_long = connection.authenticated.is_none()
+                && connection.refuse_at.is_none()
+                && now.millis_since(connection.since) > UNAUTHENTICATED_MS_MAX;
+            if refuse {
+                connection.refuse_at = Some(Timestamp::MAX);
+                self.link_command(place, LinkCommand::Refuse, now);
+            } else if too_long {
+                self.link_command(place, LinkCommand::Close { reason: "not authenticated in time".into() }, now);
+            } else {
+                self.after_link(place, now);
+            }
+        }
+    }
+
+    pub(super) fn disconnect(&mut self, place: usize, reason: String) {
+        let Some(mut connection) = self.connections.try_remove(place) else { return };
+        connection.new.link.closed(&mut connection.output);
+        for event in connection.output.events.drain(..) {
+            self.inputs.push(Input::Link { connection: connection.id, event });
+        }
+        self.inputs.push(Input::Disconnected { connection: connection.id });
+        let peer = std::mem::take(&mut connection.new.peer);
+        self.shared.notices.send(Notice::Disconnected { account: connection.authenticated.take(), peer, reason });
+        // Closed in good order, or what was written last might not arrive.
+        let mut transport = connection.new.transport;
+        let close = async move { std::future::poll_fn(|cx| transport.poll_close(cx)).await };
+        self.closing.push(Box::pin(async move {
+            let _ = tokio::time::timeout(CLOSE_MAX, close).await;
+        }));
+        self.unpolled = true;
+    }
+
+    pub(super) fn flush(&mut self) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for place in dirty.drain(..) {
+            self.flush_one(place);
+        }
+        self.dirty = dirty;
+    }
+
+    pub(super) fn flush_one(&mut self, place: usize) {
+        let result = self.connections.get_mut(place).map(Connection::flush);
+        if let Some(Err(error)) = result {
+            self.disconnect(place, error.to_string());
+        }
+    }
+}

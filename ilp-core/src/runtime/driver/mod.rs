@@ -1,0 +1,291 @@
+//! The driver: one task that moves bytes between sockets and the worker, and batches between the worker and the store.
+//!
+//! A turn takes in whatever is ready — commands, frames, timers — steps the worker once, starts the commit, releases what has become
+//! durable, and flushes each connection once.
+
+mod batches;
+mod connections;
+
+use super::builder::Command;
+use super::connection::Connection;
+use super::events::EventQueue;
+use super::ready::Ready;
+use super::supervisor::Shared;
+use super::{ConnectionStatus, Notice};
+use crate::link::LinkEvent;
+use crate::receiver::IncomingPayment;
+use crate::refusal::Refusal;
+use crate::store::{Commit, CommitOutcome, OpenedSlot};
+use crate::worker::{Batch, Delivery, Input, Pay, Released, Worker, WorkerStatus};
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt};
+use ilp_oer::{Fulfillment, Timestamp};
+use slab::Slab;
+use std::collections::{HashMap, VecDeque};
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, Sleep};
+
+/// How often links are given the time, in milliseconds.
+const LINK_TICK_MS: i64 = 100;
+
+/// How long a peer may take to say good-bye.
+const CLOSE_MAX: Duration = Duration::from_secs(1);
+
+/// How a driver ended.
+#[derive(Debug)]
+pub(super) enum Exit {
+    /// As it was told to.
+    Stopped,
+    /// The worker's state can't be trusted any more.
+    Poisoned(String),
+}
+
+pub(super) struct Driver {
+    shared: Arc<Shared>,
+    worker: Worker,
+    epoch: u64,
+    connections: Slab<Connection>,
+    next_connection: u64,
+    /// Connections that are over but for their good-bye.
+    closing: FuturesUnordered<BoxFuture<'static, ()>>,
+    ready: Arc<Ready>,
+    places: Vec<usize>,
+    dirty: Vec<usize>,
+    inputs: Vec<Input>,
+    events: Vec<LinkEvent>,
+    frames: Vec<Bytes>,
+    released: Vec<Released>,
+    batches: VecDeque<(Batch, Option<u64>, bool)>,
+    commits: FuturesUnordered<BoxFuture<'static, (Commit, CommitOutcome)>>,
+    receiving: FuturesUnordered<BoxFuture<'static, (Delivery, Result<Fulfillment, Refusal>)>>,
+    pays: HashMap<u64, oneshot::Sender<Result<Fulfillment, Bytes>>>,
+    replies: HashMap<u64, oneshot::Sender<Result<(), crate::AccountError>>>,
+    next_reply: u64,
+    sleep: Pin<Box<Sleep>>,
+    sleep_until: Option<Timestamp>,
+    link_tick: Timestamp,
+    auth_failures: u32,
+    last_failure_step: Timestamp,
+    events_out: EventQueue,
+    /// A future was added that nobody has polled yet.
+    unpolled: bool,
+    stop: Option<StopRequest>,
+}
+
+struct StopRequest {
+    deadline: Instant,
+    reply: oneshot::Sender<WorkerStatus>,
+}
+
+impl Driver {
+    pub(super) fn new(shared: Arc<Shared>, worker: Worker, opened: &OpenedSlot) -> Self {
+        let now = shared.clock.now();
+        let shared_events = shared.events.clone();
+        Self {
+            shared,
+            worker,
+            epoch: opened.epoch,
+            connections: Slab::new(),
+            next_connection: 0,
+            closing: FuturesUnordered::new(),
+            events_out: EventQueue::new(shared_events),
+            unpolled: false,
+            ready: Arc::default(),
+            places: Vec::new(),
+            dirty: Vec::new(),
+            inputs: Vec::new(),
+            events: Vec::new(),
+            frames: Vec::new(),
+            released: Vec::new(),
+            batches: VecDeque::new(),
+            commits: FuturesUnordered::new(),
+            receiving: FuturesUnordered::new(),
+            pays: HashMap::new(),
+            replies: HashMap::new(),
+            next_reply: 0,
+            sleep: Box::pin(tokio::time::sleep(Duration::from_millis(1))),
+            sleep_until: None,
+            link_tick: now,
+            auth_failures: 0,
+            last_failure_step: now,
+            stop: None,
+        }
+    }
+
+    /// Adds accounts without waiting for anybody's answer: those that the connector was configured with.
+    pub(super) fn add_accounts(&mut self) {
+        for config in self.shared.accounts().values() {
+            self.inputs.push(Input::AddAccount { config: config.clone(), reply: u64::MAX });
+        }
+    }
+
+    /// Runs until told to stop, or until the worker can't go on.
+    pub(super) async fn run(&mut self, commands: &mut mpsc::Receiver<Command>) -> Exit {
+        let exit = std::future::poll_fn(|cx| self.turn(cx, commands)).await;
+        if let Exit::Poisoned(cause) = &exit {
+            self.shared.notices.send(Notice::Restarted { cause: cause.clone() });
+        }
+        self.close_all().await;
+        exit
+    }
+
+    fn turn(&mut self, cx: &mut Context<'_>, commands: &mut mpsc::Receiver<Command>) -> Poll<Exit> {
+        self.ready.register(cx.waker());
+        let now = self.shared.clock.now();
+        let commands_left = self.take_commands(cx, commands, now);
+        self.serve_connections(now);
+        self.take_received(cx);
+        while let Poll::Ready(Some(())) = self.closing.poll_next_unpin(cx) {}
+        if self.link_tick <= now {
+            self.tick_links(now);
+        }
+        match self.step_and_release(cx, now) {
+            Ok(()) => {}
+            Err(cause) => return Poll::Ready(Exit::Poisoned(cause)),
+        }
+        self.flush();
+        self.events_out.poll(cx);
+        if let Some(exit) = self.check_stop() {
+            return Poll::Ready(exit);
+        }
+        let due = self.worker.next_step().is_some_and(|at| at <= now);
+        let unread = self.may_read() && !self.places.is_empty();
+        if commands_left || due || unread || std::mem::take(&mut self.unpolled) || !self.inputs.is_empty() {
+            cx.waker().wake_by_ref();
+        } else {
+            self.sleep(cx, now);
+        }
+        Poll::Pending
+    }
+
+    // Commands of the embedder and of endpoints.
+
+    fn take_commands(&mut self, cx: &mut Context<'_>, commands: &mut mpsc::Receiver<Command>, now: Timestamp) -> bool {
+        for _ in 0..256 {
+            match commands.poll_recv(cx) {
+                Poll::Ready(Some(command)) => self.command(command, now),
+                // All handles are gone: like a stop without patience.
+                Poll::Ready(None) => {
+                    if self.stop.is_none() {
+                        self.stop = Some(StopRequest { deadline: Instant::now(), reply: oneshot::channel().0 });
+                    }
+                    return false;
+                }
+                Poll::Pending => return false,
+            }
+        }
+        true
+    }
+
+    fn command(&mut self, command: Command, now: Timestamp) {
+        match command {
+            Command::Connection(new) => self.connect(*new, now),
+            Command::Pay { destination, amount, condition, expires_at, data, reply } => {
+                let id = self.number();
+                self.pays.insert(id, reply);
+                self.inputs.push(Input::Pay(Pay { id, destination, amount, condition, expires_at, data }));
+            }
+            Command::AddAccount { config, reply } => {
+                let id = self.number();
+                self.replies.insert(id, reply);
+                self.inputs.push(Input::AddAccount { config: *config, reply: id });
+            }
+            Command::RemoveAccount { id, write_off, reply } => {
+                let number = self.number();
+                self.replies.insert(number, reply);
+                self.inputs.push(Input::RemoveAccount { id, write_off, reply: number });
+            }
+            Command::Status { reply } => {
+                let connections = self.connections.iter().map(|(_, connection)| connection.status()).collect();
+                let _ = reply.send((self.worker.status(), connections));
+            }
+            Command::Stop { deadline, reply } => {
+                self.worker.drain();
+                self.stop = Some(StopRequest { deadline, reply });
+                self.sleep_until = None;
+            }
+        }
+    }
+
+    fn number(&mut self) -> u64 {
+        self.next_reply = self.next_reply.wrapping_add(1);
+        self.next_reply
+    }
+
+    // The embedder's receiver.
+
+    fn deliver(&mut self, delivery: Delivery, payment: IncomingPayment) {
+        let receiver = self.shared.receiver.clone();
+        let receive = async move {
+            let Some(receiver) = receiver else {
+                return Err(Refusal::NoRoute(format!("{}: nobody receives payments here", payment.destination)));
+            };
+            receiver.receive(payment).await.map_err(Refusal::from)
+        };
+        let caught = AssertUnwindSafe(receive).catch_unwind();
+        let result = caught.map(move |result| (delivery, result.unwrap_or(Err(Refusal::Internal("the receiver panicked")))));
+        self.receiving.push(result.boxed());
+        self.unpolled = true;
+    }
+
+    fn take_received(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready(Some((delivery, result))) = self.receiving.poll_next_unpin(cx) {
+            self.inputs.push(Input::Received { delivery, result });
+        }
+    }
+
+    // Time and the end.
+
+    fn sleep(&mut self, cx: &mut Context<'_>, now: Timestamp) {
+        let links = (!self.connections.is_empty()).then_some(self.link_tick);
+        let wanted = [self.worker.next_step(), links].into_iter().flatten().min();
+        let stop = self.stop.as_ref().map(|stop| stop.deadline);
+        if wanted.is_none() && stop.is_none() {
+            self.sleep_until = None;
+            return;
+        }
+        if self.sleep_until != wanted || wanted.is_none() || self.sleep.is_elapsed() {
+            let wait = wanted.map(|at| u64::try_from(at.millis_since(now).max(1)).unwrap_or(u64::MAX));
+            let at = wait.and_then(|ms| Instant::now().checked_add(Duration::from_millis(ms)));
+            if let Some(at) = at.into_iter().chain(stop).min() {
+                self.sleep.as_mut().reset(at);
+            }
+            self.sleep_until = wanted;
+        }
+        if self.sleep.as_mut().poll(cx).is_ready() {
+            self.sleep_until = None;
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    fn check_stop(&mut self) -> Option<Exit> {
+        let stop = self.stop.as_ref()?;
+        let drained = self.worker.in_flight() == 0 && self.batches.is_empty() && self.inputs.is_empty();
+        if !drained && Instant::now() < stop.deadline {
+            return None;
+        }
+        let stop = self.stop.take()?;
+        let _ = stop.reply.send(self.worker.status());
+        Some(Exit::Stopped)
+    }
+
+    async fn close_all(&mut self) {
+        let mut connections = std::mem::take(&mut self.connections);
+        let close = std::future::poll_fn(|cx| {
+            connections.retain(|_, connection| connection.new.transport.poll_close(cx).is_pending());
+            if connections.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+        });
+        let good_byes = std::mem::take(&mut self.closing).collect::<()>();
+        let _ = tokio::time::timeout(CLOSE_MAX, futures::future::join(close, good_byes)).await;
+    }
+}
+
+/// What a status request gets.
+pub(super) type StatusReply = (WorkerStatus, Vec<ConnectionStatus>);
