@@ -45,6 +45,7 @@
 
 mod account;
 mod auth;
+mod collections;
 mod event;
 mod limits;
 pub mod link;

@@ -216,6 +216,8 @@ impl Worker {
             expires_at,
             outcome,
             active,
+            // What was recovered is in a log that will be cut whole.
+            recorded_in: if self.replaying { 0 } else { self.pending.seq.saturating_add(1) },
         });
         if prepared.from.account != OWN {
             self.incoming.insert((prepared.from.account, prepared.incoming_id), index);

@@ -29,7 +29,7 @@ impl Worker {
     /// Answers that the account is owed, and transfers it hasn't acknowledged. Whether each may be sent (again) is decided at release.
     fn say_again(&mut self, no: AccountNo) {
         let mut effects = Vec::new();
-        for (_, active) in &self.active {
+        for (_, active) in self.active.iter() {
             let Some(transfer) = self.transfer_at(active.transfer) else { continue };
             let tag = Tag::of(active.transfer, &transfer.key);
             match transfer.outcome {

@@ -30,6 +30,7 @@ pub use recover::OpenError;
 pub use status::{AccountStatus, Counters, Totals, WorkerStatus};
 
 use crate::account::{Asset, Rate};
+use crate::collections::{PartedMap, Slots};
 use crate::limits::{Limits, Timing};
 use crate::record::{AccountNo, CorruptRecord};
 use crate::routes::Routes;
@@ -41,7 +42,6 @@ use bytes::Bytes;
 use ilp_oer::{Address, Condition, ErrorCode, Fulfillment, Timestamp, TransferId};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
-use slab::Slab;
 use std::collections::HashMap;
 
 use crate::record::Leg;
@@ -77,11 +77,11 @@ pub struct Worker {
     connections: HashMap<ConnectionId, AccountNo, RandomState>,
     routes: Routes<AccountNo>,
     /// Every transfer that is in flight or remembered.
-    transfers: Slab<Transfer>,
+    transfers: Slots<Transfer>,
     /// What only transfers in flight need.
-    active: Slab<Active>,
-    incoming: HashMap<(AccountNo, TransferId), u32, RandomState>,
-    outgoing: HashMap<TransferId, u32, RandomState>,
+    active: Slots<Active>,
+    incoming: PartedMap<(AccountNo, TransferId), u32>,
+    outgoing: PartedMap<TransferId, u32>,
     wheel: Wheel,
     fired: Vec<crate::wheel::Timer>,
     /// Transfers that turned out at release never to have been sent.
@@ -129,6 +129,8 @@ struct Transfer {
     expires_at: Timestamp,
     outcome: Outcome,
     active: Option<u32>,
+    /// The batch that says all that was known of it when it was sealed.
+    recorded_in: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

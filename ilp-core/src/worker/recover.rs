@@ -1,13 +1,13 @@
 //! A worker is made from its slot's log.
 
-use super::{Counters, Outcome, Pending, Worker, WorkerConfig, WorkerError, seeded};
+use super::{Counters, Outcome, Pending, Transfer, Worker, WorkerConfig, WorkerError, seeded};
+use crate::collections::{PartedMap, Slots};
 use crate::limits::InvalidTiming;
 use crate::record::{OWN, Record};
 use crate::routes::Routes;
 use crate::store::OpenedSlot;
 use crate::wheel::Wheel;
 use ilp_oer::Timestamp;
-use slab::Slab;
 use std::collections::HashMap;
 
 /// A worker that can't be made.
@@ -54,10 +54,10 @@ impl Worker {
             by_id: HashMap::new(),
             connections: HashMap::with_hasher(connections),
             routes,
-            transfers: Slab::new(),
-            active: Slab::new(),
-            incoming: HashMap::with_hasher(incoming),
-            outgoing: HashMap::with_hasher(outgoing),
+            transfers: Slots::new(),
+            active: Slots::new(),
+            incoming: PartedMap::new(incoming),
+            outgoing: PartedMap::new(outgoing),
             wheel: Wheel::new(now),
             fired: Vec::new(),
             unsent: Vec::new(),
@@ -75,6 +75,7 @@ impl Worker {
             worker.replay(blob).map_err(|source| OpenError::Log { batch, source })?;
         }
         worker.replaying = false;
+        worker.recount();
         worker.pending.touched.clear();
         worker.resume();
         Ok(worker)
@@ -87,11 +88,31 @@ impl Worker {
         Ok(())
     }
 
+    /// The numbers of transfers per account. A log that was cut may name accounts before it says that they exist.
+    fn recount(&mut self) {
+        self.receiving = 0;
+        for account in self.accounts.iter_mut().flatten() {
+            (account.in_flight, account.out_flight, account.remembered) = (0, 0, 0);
+        }
+        let transfer = |(_, t): (usize, &Transfer)| (t.from.account, t.to.account, t.active.is_some(), t.outcome == Outcome::Held);
+        let transfers: Vec<_> = self.transfers.iter().map(transfer).collect();
+        for (from, to, active, held) in transfers {
+            if let Some(account) = self.account_mut(from) {
+                account.remembered = account.remembered.saturating_add(1);
+                account.in_flight = account.in_flight.saturating_add(u32::from(active));
+            }
+            if held && to == OWN {
+                self.receiving = self.receiving.saturating_add(1);
+            } else if held && let Some(account) = self.account_mut(to) {
+                account.out_flight = account.out_flight.saturating_add(1);
+            }
+        }
+    }
+
     /// Payments to our own address are asked about again; everything else waits for a connection or its time.
     fn resume(&mut self) {
-        let to_self = |(_, transfer): (usize, &super::Transfer)| {
-            (transfer.to.account == OWN && transfer.outcome == Outcome::Held).then_some(transfer.key)
-        };
+        let to_self =
+            |(_, transfer): (usize, &Transfer)| (transfer.to.account == OWN && transfer.outcome == Outcome::Held).then_some(transfer.key);
         let keys: Vec<_> = self.transfers.iter().filter_map(to_self).collect();
         for key in keys {
             self.send_on(key);

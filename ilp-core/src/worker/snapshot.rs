@@ -1,29 +1,38 @@
-//! Snapshots while running: every batch carries a few transfers as they stand, and when all have had their turn the log before the
-//! snapshot's beginning isn't needed any more.
+//! Snapshots while running: the log is cut behind what is still needed of it, without a pause.
 //!
-//! A snapshot begins with the sums of all accounts. From there on, records change them exactly, whether or not the transfer that they
-//! are about is known yet, because every record names its accounts and amounts. Transfers that are decided or forgotten before their turn
-//! are covered by what came since the beginning.
+//! Most transfers are forgotten before their records are old, so most of the log needs only to be dropped. A snapshot has a *cut*: the
+//! batch below which the log shall go. It begins with the sums of all accounts; then every batch looks at some transfers, and carries
+//! those that were recorded before the cut, as they stand. When all had their turn, the log below the cut isn't needed any more.
+//!
+//! Reading from the cut, sums are wrong until the snapshot's beginning sets them; from there on records change them exactly, whether or
+//! not the transfer that they are about is known yet, because every record names its accounts and amounts.
 
 use super::accounts::asset_text;
 use super::{Outcome, Transfer, Worker};
 use crate::record::{AccountNo, AccountState, Prepared, Record, TransferState};
+use std::collections::VecDeque;
 
-/// A snapshot begins when the log since the last beginning has grown to this, or to twice what a snapshot takes.
-const LOG_BYTES_MIN: usize = 16 << 20;
-/// A generous guess at a transfer's size in a snapshot.
-const TRANSFER_BYTES: usize = 220;
+/// What is kept of the log at least, and how much it grows between two snapshots at least.
+const LOG_BYTES_MIN: usize = 8 << 20;
+/// About what the log has for a payment. As much of it as all remembered payments take is kept: so few have to be carried over.
+const PAYMENT_BYTES: usize = 400;
+/// Cuts lie at batches at least so far apart.
+const MARK_BYTES: usize = 1 << 20;
+/// Places looked at in a batch, and for each of its records: so many that a snapshot ends soon, so few that it isn't felt.
+const PLACES_MIN: usize = 256;
 
 #[derive(Debug, Default)]
 pub(super) struct Snapshots {
-    /// Written since the last snapshot began.
-    log_bytes: usize,
+    /// Bytes written since the worker was opened.
+    written: usize,
+    /// Batches where the log could be cut, oldest first, each with what had been written before it.
+    marks: VecDeque<(u64, usize)>,
     under_way: Option<UnderWay>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct UnderWay {
-    begun_in: u64,
+    cut: u64,
     /// The next place in the slab of transfers.
     next: usize,
 }
@@ -31,36 +40,51 @@ struct UnderWay {
 impl Worker {
     /// Adds its share of a snapshot to the batch about to be sealed as `seq`; says what may be cut if that ends it.
     pub(super) fn snapshot_step(&mut self, seq: u64) -> Option<u64> {
-        self.snapshot.log_bytes = self.snapshot.log_bytes.saturating_add(self.pending.blob.len());
-        let Some(UnderWay { begun_in, next }) = self.snapshot.under_way.take() else {
-            let live = self.transfers.len().saturating_mul(TRANSFER_BYTES);
-            if self.snapshot.log_bytes > LOG_BYTES_MIN.max(live.saturating_mul(2)) {
-                self.begin_snapshot(seq);
-            }
-            return None;
-        };
-        // Faster than transfers come in, so that it ends; slow enough not to be felt.
-        let quota = self.pending.records.saturating_mul(2).saturating_add(64);
-        let end = next.saturating_add(quota);
-        let mut blob = std::mem::take(&mut self.pending.blob);
-        // Places, not transfers, are counted: a sparse slab must not make one batch long.
-        let capacity = self.transfers.capacity();
-        for index in next..end.min(capacity) {
-            if let Some(transfer) = self.transfers.get(index) {
-                Record::Transfer(self.transfer_state(transfer)).encode(&mut blob);
+        let live = self.transfers.len().saturating_mul(PAYMENT_BYTES);
+        let snapshots = &mut self.snapshot;
+        let before = snapshots.written;
+        snapshots.written = before.saturating_add(self.pending.blob.len());
+        if snapshots.marks.back().is_none_or(|(_, at)| before.saturating_sub(*at) >= MARK_BYTES) {
+            snapshots.marks.push_back((seq, before));
+        }
+        match snapshots.under_way.take() {
+            Some(under_way) => self.carry(seq, under_way),
+            None => {
+                let cut = snapshots.cut(live.max(LOG_BYTES_MIN))?;
+                self.begin_snapshot();
+                self.snapshot.under_way = Some(UnderWay { cut, next: 0 });
+                None
             }
         }
-        let ended = end >= capacity;
-        if ended {
-            Record::SnapshotEnded.encode(&mut blob);
-        } else {
-            self.snapshot.under_way = Some(UnderWay { begun_in, next: end });
-        }
-        self.pending.blob = blob;
-        ended.then_some(begun_in)
     }
 
-    fn begin_snapshot(&mut self, seq: u64) {
+    /// Carries over some of what was recorded before the cut.
+    fn carry(&mut self, seq: u64, UnderWay { cut, next }: UnderWay) -> Option<u64> {
+        let quota = self.pending.records.saturating_mul(8).saturating_add(PLACES_MIN);
+        // Places, not transfers, are counted: a sparse slab must not make one batch long.
+        let (end, capacity) = (next.saturating_add(quota), self.transfers.end());
+        let mut blob = std::mem::take(&mut self.pending.blob);
+        for index in next..end.min(capacity) {
+            if let Some(transfer) = self.transfers.get(index).filter(|transfer| transfer.recorded_in < cut) {
+                Record::Transfer(self.transfer_state(transfer)).encode(&mut blob);
+                if let Some(transfer) = self.transfers.get_mut(index) {
+                    transfer.recorded_in = seq;
+                }
+            }
+        }
+        self.pending.blob = blob;
+        if end < capacity {
+            self.snapshot.under_way = Some(UnderWay { cut, next: end });
+            return None;
+        }
+        Record::SnapshotEnded.encode(&mut self.pending.blob);
+        while self.snapshot.marks.front().is_some_and(|(mark, _)| *mark < cut) {
+            self.snapshot.marks.pop_front();
+        }
+        Some(cut)
+    }
+
+    fn begin_snapshot(&mut self) {
         let mut blob = std::mem::take(&mut self.pending.blob);
         Record::SnapshotBegun.encode(&mut blob);
         for (no, account) in self.accounts.iter().enumerate() {
@@ -72,8 +96,6 @@ impl Worker {
             Record::Own { asset: &asset_text(&book.asset), balance: book.own }.encode(&mut blob);
         }
         self.pending.blob = blob;
-        self.snapshot.log_bytes = 0;
-        self.snapshot.under_way = Some(UnderWay { begun_in: seq, next: 0 });
     }
 
     fn transfer_state<'a>(&'a self, transfer: &'a Transfer) -> TransferState<'a> {
@@ -101,5 +123,17 @@ impl Worker {
             reason: active.map(|active| &*active.reason).unwrap_or_default(),
             owed: active.is_some() && transfer.outcome != Outcome::Held,
         }
+    }
+}
+
+impl Snapshots {
+    /// Where to cut so that `keep` bytes stay, if there is half as much again.
+    fn cut(&self, keep: usize) -> Option<u64> {
+        let (oldest, from) = *self.marks.front()?;
+        if self.written.saturating_sub(from) < keep.saturating_add(keep / 2) {
+            return None;
+        }
+        let kept = |(_, at): &&(u64, usize)| self.written.saturating_sub(*at) >= keep;
+        self.marks.iter().rev().find(kept).map(|(seq, _)| *seq).filter(|seq| *seq > oldest)
     }
 }
