@@ -127,10 +127,10 @@ impl Worker {
 }
 
 impl Snapshots {
-    /// Where to cut so that `keep` bytes stay, if there is half as much again.
+    /// Where to cut so that `keep` bytes stay, if there is a quarter more.
     fn cut(&self, keep: usize) -> Option<u64> {
         let (oldest, from) = *self.marks.front()?;
-        if self.written.saturating_sub(from) < keep.saturating_add(keep / 2) {
+        if self.written.saturating_sub(from) < keep.saturating_add(keep / 4) {
             return None;
         }
         let kept = |(_, at): &&(u64, usize)| self.written.saturating_sub(*at) >= keep;
