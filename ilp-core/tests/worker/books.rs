@@ -171,6 +171,12 @@ fn a_snapshot_lets_the_log_be_cut_and_says_the_same() {
     // Held for so long that its record lies below every cut: it has to be carried over, more than once.
     let event = bench.prepare_event(9, "test.ann.bob", 5, 250_000);
     let (_, long_held) = prepared(bob, &bench.event(alice, event));
+    // Fulfilled as long ago, with something left for the connector, and never acknowledged.
+    let event = bench.prepare_event(8, "test.ann.bob", 100, 250_000);
+    let ilp_core::link::LinkEvent::Prepare { request, mut transfer } = event else { unreachable!() };
+    transfer.payload = ilp_core::link::Payload::ilp(payment("test.ann.bob", 90));
+    let (_, owed) = prepared(bob, &bench.event(alice, ilp_core::link::LinkEvent::Prepare { request, transfer }));
+    let _ = outcome(alice, &bench.fulfill(bob, owed, 8));
     let mut cut = false;
     for round in 0u32..220 {
         let mut inputs = Vec::new();
@@ -221,7 +227,11 @@ fn a_snapshot_lets_the_log_be_cut_and_says_the_same() {
     after.check_books();
     // What was forgotten before the crash may be remembered again for a moment; what was remembered must be.
     assert!(after.status().remembered >= before.remembered);
+    assert_eq!(after.own(), 10);
     let (bob, _) = after.connect("bob");
     assert!(is_ack(bob, &after.fulfill(bob, long_held, 9)));
+    let (alice, out) = after.connect("alice");
+    let fulfills = |command: &LinkCommand, n| matches!(command, LinkCommand::Fulfill { fulfillment, .. } if *fulfillment == preimage(n));
+    assert!(to(alice, &out).iter().any(|command| fulfills(command, 8)), "the old answer is still owed");
     after.check_books();
 }
