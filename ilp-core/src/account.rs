@@ -121,6 +121,9 @@ pub struct AccountConfig {
     pub credit_limit: u64,
     /// The largest single transfer, either way, in base units.
     pub max_packet: u64,
+    /// What its undecided transfers, and likewise those on their way to it, may add up to, in base units. The connector's
+    /// [`Limits::in_flight_value_per_account`](crate::Limits) holds as well.
+    pub in_flight_max: u64,
     /// How its peer speaks.
     pub protocol: PeerProtocol,
     /// Address prefixes that lead to it, beside `<connector>.<name>`, which always does.
@@ -128,8 +131,9 @@ pub struct AccountConfig {
 }
 
 impl AccountConfig {
-    /// An account without credit, speaking CLP, with no routes but its own name, and packets up to 1,000,000 base units.
+    /// An account without credit, speaking CLP, with no routes but its own name, and packets up to 1,000,000 base units
+    /// and any number of them in flight.
     pub fn new(id: AccountId, asset: Asset) -> Self {
-        Self { id, asset, credit_limit: 0, max_packet: 1_000_000, protocol: PeerProtocol::Clp, routes: Vec::new() }
+        Self { id, asset, credit_limit: 0, max_packet: 1_000_000, in_flight_max: u64::MAX, protocol: PeerProtocol::Clp, routes: Vec::new() }
     }
 }

@@ -1,32 +1,110 @@
 //! Every limit and every duration in one place, each with the reason for its default.
 
-/// How much of anything a peer, or all of them together, may use.
+/// How much of anything a peer, or all of them together, may use: one place for the whole connector. Links, listeners and diallers take
+/// what concerns them from here.
+///
+/// What is refused because of a limit is refused with T03, and the error says which limit and whose. What comes in faster than it can be
+/// dealt with isn't read: then the sender's own buffers fill.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Transfers of one account that are held at once. Bounds memory: about 600 bytes each with their payload.
-    /// 65,536 at 100,000 a second is two thirds of a second of round trip.
+    // What comes in on one connection.
+    /// The largest frame taken from a peer, in bytes; a larger one ends its connection before any of it is stored. Default 128 KiB: ILP
+    /// data is at most 32 KiB, which leaves room for what rides along.
+    pub frame_bytes: usize,
+    /// Entries of protocol data in one packet; a packet with more counts as one that can't be decoded. Default 32: only the first entry
+    /// decides what a request is.
+    pub entries_per_packet: usize,
+    /// Packets that can't be decoded before the connection is closed. Default 16: a peer of another age sends one now and then.
+    pub undecodable_packets: u64,
+    /// Our requests that wait for a peer's answer on one connection; one more closes it. Default 65,536, at 24 bytes each: a peer that
+    /// acknowledges never comes near it.
+    pub unanswered_requests: usize,
+    /// Frames taken from one connection before the others get their turn. Default 1,024: some milliseconds of work.
+    pub frames_per_turn: usize,
+
+    // Connections that haven't proved to be anybody's.
+    /// Handshakes (TCP, TLS, WebSocket) that one listener carries on at once; one more waits, and ends the oldest. Default 256, at about
+    /// 10 KiB each.
+    pub handshakes: usize,
+    /// Milliseconds for a handshake. Default 10,000: several round trips on a bad line.
+    pub handshake_ms: u32,
+    /// Connections with a finished handshake and nobody's name; one more closes the oldest. Default 128, at about 45 KiB each: an honest
+    /// peer's is known after one round trip.
+    pub unauthenticated: usize,
+    /// Milliseconds until such a connection is closed. Default 10,000.
+    pub unauthenticated_ms: u32,
+    /// Milliseconds until the first wrong credentials are answered. Default 50: enough to make guessing slow, and nobody with the right
+    /// ones waits for it.
+    pub authentication_failure_ms: u32,
+    /// How many times that doubles, once for each further failure; it halves again every second without one. Default 6: 3.2 s at most.
+    pub authentication_failure_doublings: u32,
+
+    // Connections of accounts.
+    /// Milliseconds of silence after which a peer is asked for a sign of life. Default 10,000: network address translators forget
+    /// connections after 30 s.
+    pub ping_ms: u32,
+    /// Milliseconds that it has for that before it is taken for gone. Default 20,000: two retransmissions of a bad line.
+    pub pong_ms: u32,
+    /// Milliseconds without a byte taken by a peer for which something waits, until it is taken for gone. Default 10,000.
+    pub stall_ms: u32,
+    /// Bytes waiting for a peer that reads slowly; above, nothing more is read from it, and no new payments are sent to it. Default
+    /// 1 MiB: more than a fast peer's turn, and in addition to what the kernel holds.
+    pub output_backlog: usize,
+    /// Bytes waiting for a peer above which it is cut off. Default 2 MiB: the answers that an account within its limits can still be owed
+    /// once it is not read from any more.
+    pub output_backlog_max: usize,
+
+    // Accounts.
+    /// Transfers of one account, and likewise transfers on their way to it, that are undecided or whose answer isn't acknowledged.
+    /// Default 8,192: 80,000 a second at a round trip of 100 ms.
     pub in_flight_per_account: u32,
+    /// Memory for them in bytes, at [`TRANSFER_BYTES`](Self::TRANSFER_BYTES) and the payload each. Default 3 MiB: what one account can
+    /// make the connector hold.
+    pub in_flight_bytes_per_account: usize,
+    /// What the undecided transfers of one account, and likewise those on their way to it, may add up to, in base units. Default: no limit
+    /// beyond balance and credit, since base units differ from asset to asset; [`AccountConfig::in_flight_max`](crate::AccountConfig)
+    /// narrows it.
+    pub in_flight_value_per_account: u64,
     /// Transfers of one account that are in flight or remembered until they can't be replayed any more. About 250 bytes each;
     /// 1,500,000 is 100,000 a second for 15 seconds.
     pub remembered_per_account: u32,
-    /// Payments to the connector's own addresses that the embedder's receiver is working on at once.
+
+    // The connector.
+    /// Payments to the connector's own addresses that are parked with the embedder's receiver at once.
     pub receiving: u32,
-    /// Frames taken from one connection before the others get their turn.
-    pub frames_per_turn: usize,
-    /// Bytes waiting for a peer that reads slowly; above, nothing more is read from it.
-    pub output_backlog: usize,
     /// Batches stepped but not durable; above, nothing more is read from anybody.
     pub batches_in_flight: usize,
+}
+
+impl Limits {
+    /// What a transfer in flight is taken to need beside its payload, in bytes.
+    pub const TRANSFER_BYTES: usize = 448;
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            in_flight_per_account: 65_536,
+            frame_bytes: 128 << 10,
+            entries_per_packet: 32,
+            undecodable_packets: 16,
+            unanswered_requests: 65_536,
+            frames_per_turn: 1_024,
+            handshakes: 256,
+            handshake_ms: 10_000,
+            unauthenticated: 128,
+            unauthenticated_ms: 10_000,
+            authentication_failure_ms: 50,
+            authentication_failure_doublings: 6,
+            ping_ms: 10_000,
+            pong_ms: 20_000,
+            stall_ms: 10_000,
+            output_backlog: 1 << 20,
+            output_backlog_max: 2 << 20,
+            in_flight_per_account: 8_192,
+            in_flight_bytes_per_account: 3 << 20,
+            in_flight_value_per_account: u64::MAX,
             remembered_per_account: 1_500_000,
             receiving: 1_024,
-            frames_per_turn: 1_024,
-            output_backlog: 1 << 20,
             batches_in_flight: 64,
         }
     }

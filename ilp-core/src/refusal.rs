@@ -115,7 +115,7 @@ pub enum Refusal {
         /// Whose.
         account: AccountId,
         /// The limit.
-        max: u32,
+        max: u64,
         /// Of what.
         what: &'static str,
     },

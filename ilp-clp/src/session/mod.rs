@@ -55,11 +55,14 @@ pub struct SessionLimits {
     pub decode_errors_max: u64,
     /// Largest frame, in bytes. Default 128 KiB.
     pub frame_bytes_max: usize,
+    /// Entries of protocol data in one packet; one with more is not decoded. Default 32: only the first decides what a request is, and
+    /// nobody was seen to send more than three.
+    pub entries_max: usize,
 }
 
 impl Default for SessionLimits {
     fn default() -> Self {
-        Self { pending_max: 65_536, decode_errors_max: 16, frame_bytes_max: 128 << 10 }
+        Self { pending_max: 65_536, decode_errors_max: 16, frame_bytes_max: 128 << 10, entries_max: 32 }
     }
 }
 
@@ -224,7 +227,8 @@ impl Session {
         };
         dialects.iter().find_map(|dialect| {
             let packet = Packet::decode(frame, *dialect, self.extensions).ok()?;
-            Some((packet.request_id, own(frame, *dialect, packet.body)))
+            let few = packet.body.data().len() <= self.limits.entries_max;
+            few.then(|| (packet.request_id, own(frame, *dialect, packet.body)))
         })
     }
 

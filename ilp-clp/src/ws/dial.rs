@@ -6,7 +6,7 @@ use super::{Socket, SocketLimits, TlsClientConfig, Url, UrlError};
 use rustls::pki_types::ServerName;
 use thiserror::Error;
 use tokio::net::TcpStream;
-use tokio_rustls::{TlsConnector, TlsStream};
+use tokio_rustls::TlsConnector;
 use tokio_tungstenite::client_async_with_config;
 use tokio_tungstenite::tungstenite::Error as WsError;
 
@@ -51,12 +51,12 @@ async fn connect(url: &Url, tls: &TlsClientConfig, limits: &SocketLimits) -> Res
         let name = ServerName::try_from(url.host().to_owned()).map_err(|_| DialError::ServerName)?;
         let connector = TlsConnector::from(tls.0.clone());
         let stream = connector.connect(name, tcp).await.map_err(DialError::Tls)?;
-        Stream::Tls(Box::new(TlsStream::Client(stream)))
+        Stream::tls(stream)
     } else {
-        Stream::Plain(tcp)
+        Stream::plain(tcp)
     };
     let (ws, _response) = client_async_with_config(uri, stream, Some(limits.tungstenite())).await.map_err(websocket_error)?;
-    Ok(Socket::new(ws, url.path().to_owned(), remote))
+    Ok(Socket::new(ws, url.path().to_owned(), remote, limits))
 }
 
 fn websocket_error(error: WsError) -> DialError {

@@ -3,6 +3,7 @@
 //! [`dial`] and [`Listener`] make [`Socket`]s. A socket is polled, so that its owner can drain all frames that are ready, queue what
 //! it answers, and flush once: a flush per frame costs ten times as much.
 
+mod alive;
 mod dial;
 mod listen;
 mod socket;
@@ -31,8 +32,19 @@ pub struct SocketLimits {
     pub write_buffer_bytes: usize,
     /// Time for TCP, TLS and WebSocket handshakes together. Default 10 s.
     pub handshake: Duration,
-    /// Handshakes that a listener carries on at the same time; one more ends the oldest. Default 1024.
+    /// Handshakes that a listener carries on at the same time; one more waits, and ends the oldest. Default 256: each holds about
+    /// 10 KiB, and an honest one is over in a few round trips.
     pub handshakes_max: usize,
+    /// How long the oldest handshake is left in peace when there are too many. Default 250 ms: time for the round trips of TLS over
+    /// an ocean, and still a thousand strangers a second are got rid of.
+    pub handshake_min: Duration,
+    /// A peer that has been silent this long is asked for a sign of life (a WebSocket ping). Default 10 s: NAT gateways forget a
+    /// silent connection after 30 s or more.
+    pub ping: Duration,
+    /// A peer that shows none for this long after that is taken for gone. Default 20 s: two retransmissions of a bad line.
+    pub pong: Duration,
+    /// A peer for which something waits, and which takes not one byte for this long, is taken for gone. Default 10 s.
+    pub stall: Duration,
 }
 
 impl Default for SocketLimits {
@@ -42,7 +54,11 @@ impl Default for SocketLimits {
             read_buffer_bytes: 32 << 10,
             write_buffer_bytes: 64 << 10,
             handshake: Duration::from_secs(10),
-            handshakes_max: 1024,
+            handshakes_max: 256,
+            handshake_min: Duration::from_millis(250),
+            ping: Duration::from_secs(10),
+            pong: Duration::from_secs(20),
+            stall: Duration::from_secs(10),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! One WebSocket connection, frame by frame.
 
+use super::SocketLimits;
+use super::alive::{Alive, Verdict};
 use super::stream::Stream;
 use bytes::Bytes;
 use futures::{Sink, Stream as _};
@@ -27,6 +29,7 @@ pub struct Socket {
     failure: Option<SocketError>,
     closing: bool,
     counters: SocketCounters,
+    alive: Alive,
 }
 
 /// What has gone through a socket; payload only, without WebSocket and TLS framing.
@@ -54,6 +57,15 @@ pub enum SocketError {
     /// The peer sent a frame larger than the limit.
     #[error("the peer sent a frame that is too large")]
     TooLarge,
+    /// The peer has been silent, and gave no sign of life when asked for one.
+    #[error("the peer has given no sign of life")]
+    Silent,
+    /// The peer takes nothing of what waits for it.
+    #[error("the peer doesn't read: {waiting} bytes wait for it")]
+    Stalled {
+        /// Bytes queued.
+        waiting: usize,
+    },
     /// The peer broke the WebSocket protocol.
     #[error("the peer broke the WebSocket protocol: {0}")]
     Protocol(String),
@@ -63,7 +75,7 @@ pub enum SocketError {
 }
 
 impl Socket {
-    pub(super) fn new(ws: WebSocketStream<Stream>, path: String, remote: SocketAddr) -> Self {
+    pub(super) fn new(ws: WebSocketStream<Stream>, path: String, remote: SocketAddr, limits: &SocketLimits) -> Self {
         Self {
             ws,
             path,
@@ -74,11 +86,12 @@ impl Socket {
             failure: None,
             closing: false,
             counters: SocketCounters::default(),
+            alive: Alive::new(limits),
         }
     }
 
     /// Takes up to `max` frames that are ready and pushes them to `frames`; `Ready(Ok(n))` with n at least 1, or pending if there are
-    /// none. Pings are answered on the way.
+    /// none. Pings are answered on the way, and a silent peer is pinged.
     ///
     /// # Errors
     /// When the connection has ended; every frame received before was handed out by then.
@@ -91,6 +104,7 @@ impl Socket {
         for _ in 0..max.max(1) {
             let failure = match Pin::new(&mut self.ws).poll_next(cx) {
                 Poll::Ready(Some(Ok(Message::Binary(frame)))) => {
+                    self.alive.heard();
                     self.counters.frames_in += 1;
                     self.counters.bytes_in += u64::try_from(frame.len()).unwrap_or(u64::MAX);
                     received += 1;
@@ -98,6 +112,7 @@ impl Socket {
                     continue;
                 }
                 Poll::Ready(Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)))) => {
+                    self.alive.heard();
                     // The answer to a ping may be waiting for room.
                     self.unflushed = true;
                     continue;
@@ -106,7 +121,10 @@ impl Socket {
                 Poll::Ready(Some(Ok(Message::Close(_))) | None) => SocketError::Closed,
                 Poll::Ready(Some(Err(error))) => error.into(),
                 Poll::Pending if received > 0 => return Poll::Ready(Ok(received)),
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => match self.poll_alive(cx) {
+                    Ok(()) => return Poll::Pending,
+                    Err(gone) => gone,
+                },
             };
             if received == 0 {
                 return Poll::Ready(Err(failure));
@@ -135,6 +153,15 @@ impl Socket {
     /// # Errors
     /// When the connection has ended.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>> {
+        let flushed = self.poll_write_out(cx);
+        if flushed.is_pending() {
+            // Its alarm may be what wakes us.
+            self.poll_alive(cx)?;
+        }
+        flushed
+    }
+
+    fn poll_write_out(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>> {
         while !self.outgoing.is_empty() {
             ready!(Pin::new(&mut self.ws).poll_ready(cx))?;
             let Some(frame) = self.outgoing.pop_front() else { break };
@@ -147,6 +174,28 @@ impl Socket {
             self.unflushed = false;
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Whether the peer still reads and gives signs of life; asks for one if it is time to.
+    fn poll_alive(&mut self, cx: &mut Context<'_>) -> Result<(), SocketError> {
+        let waiting = self.unflushed || !self.outgoing.is_empty();
+        match self.alive.poll(cx, waiting, self.ws.get_ref().written()) {
+            Verdict::Alive => Ok(()),
+            Verdict::Silent => Err(SocketError::Silent),
+            Verdict::Stalled => Err(SocketError::Stalled { waiting: self.outgoing_bytes }),
+            Verdict::Ask => {
+                let mut ws = Pin::new(&mut self.ws);
+                if let Poll::Ready(ready) = ws.as_mut().poll_ready(cx) {
+                    ready?;
+                    ws.as_mut().start_send(Message::Ping(Bytes::new()))?;
+                    self.unflushed = match ws.poll_flush(cx) {
+                        Poll::Ready(flushed) => flushed.map(|()| false)?,
+                        Poll::Pending => true,
+                    };
+                }
+                Ok(())
+            }
+        }
     }
 
     /// Sends what is queued, says goodbye, and reads on until the peer has closed too: a socket closed with unread input would make

@@ -358,7 +358,8 @@ impl Connector {
     }
 
     fn spawn(&mut self, endpoint: Arc<dyn Endpoint>) {
-        let connections = Connections { commands: self.commands.clone(), notices: self.shared.notices.clone() };
+        let connections =
+            Connections { commands: self.commands.clone(), notices: self.shared.notices.clone(), limits: self.shared.limits.clone() };
         self.endpoints.spawn(async move { endpoint.run(connections).await });
     }
 

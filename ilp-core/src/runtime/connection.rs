@@ -27,6 +27,8 @@ pub(super) struct Connection {
     pub(super) new: NewConnection,
     pub(super) authenticated: Option<AccountId>,
     pub(super) since: Timestamp,
+    /// More waits for it than its peer reads; the worker knows.
+    pub(super) congested: bool,
     /// Wrong credentials are answered at this time.
     pub(super) refuse_at: Option<Timestamp>,
     pub(super) output: LinkOutput,
@@ -46,6 +48,7 @@ impl Connection {
             new,
             authenticated: None,
             since: now,
+            congested: false,
             refuse_at: None,
             output: LinkOutput::default(),
             waker,
@@ -109,6 +112,11 @@ impl Connection {
             }
         }
         Ok(())
+    }
+
+    /// It came from outside, and nobody has authenticated on it.
+    pub(super) fn is_stranger(&self) -> bool {
+        self.authenticated.is_none() && self.new.account.is_none()
     }
 
     pub(super) fn backlog(&self) -> usize {

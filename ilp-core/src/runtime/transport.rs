@@ -2,6 +2,7 @@
 
 use super::builder::Command;
 use crate::account::AccountId;
+use crate::limits::Limits;
 use crate::link::Link;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -89,12 +90,18 @@ pub trait Endpoint: Debug + Send + Sync + 'static {
 pub struct Connections {
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) notices: super::Notices,
+    pub(super) limits: Limits,
 }
 
 impl Connections {
     /// Hands a connection to the driver; waits while that is busy. `false` if the connector has stopped.
     pub async fn offer(&self, connection: NewConnection) -> bool {
         self.commands.send(Command::Connection(Box::new(connection))).await.is_ok()
+    }
+
+    /// The connector's limits: an endpoint keeps to those that concern it.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Tells the operator something, as the connector itself does.

@@ -3,6 +3,7 @@
 use super::batch::{Effect, ReplyId};
 use super::{AssetBook, ConnectionId, Worker, WorkerError};
 use crate::account::{AccountConfig, AccountId, Asset};
+use crate::limits::Limits;
 use crate::link::PeerProtocol;
 use crate::record::{AccountNo, OWN, Record, Sums};
 use ilp_oer::Address;
@@ -16,20 +17,68 @@ pub(super) struct Account {
     pub(super) asset: usize,
     pub(super) credit_limit: i128,
     pub(super) max_packet: u64,
+    pub(super) in_flight_max: u64,
     pub(super) protocol: PeerProtocol,
     pub(super) sums: Sums,
     /// Always what `sums` add up to.
     pub(super) balance: i128,
     /// Transfers it sent that are held or whose answer it is owed.
-    pub(super) in_flight: u32,
+    pub(super) incoming: Flight,
     /// Transfers on their way to it.
-    pub(super) out_flight: u32,
+    pub(super) outgoing: Flight,
     /// Transfers it sent that can still be repeated, those in flight too.
     pub(super) remembered: u32,
     pub(super) connection: Option<ConnectionId>,
+    /// More waits for the connection than its peer reads.
+    pub(super) congested: bool,
     /// In the configuration. Otherwise only its books are here.
     pub(super) configured: bool,
     pub(super) closing: Option<(bool, ReplyId)>,
+}
+
+/// What an account has in flight, one way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Flight {
+    pub(super) count: u32,
+    /// Memory, as the limits reckon it.
+    pub(super) bytes: usize,
+    /// Of those that are undecided.
+    pub(super) value: u128,
+}
+
+impl Flight {
+    pub(super) fn enter(&mut self, payload: usize, value: u64) {
+        self.count = self.count.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(Limits::TRANSFER_BYTES).saturating_add(payload);
+        self.value = self.value.saturating_add(value.into());
+    }
+
+    /// It is decided, and the answer's payload is kept instead of the packet.
+    pub(super) fn decide(&mut self, packet: usize, answer: usize, value: u64) {
+        self.bytes = self.bytes.saturating_sub(packet).saturating_add(answer);
+        self.value = self.value.saturating_sub(value.into());
+    }
+
+    pub(super) fn leave(&mut self, payload: usize) {
+        self.count = self.count.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(Limits::TRANSFER_BYTES).saturating_sub(payload);
+    }
+
+    /// Whether one more transfer keeps within the limits; else which of them it doesn't.
+    pub(super) fn check(&self, limits: &Limits, value_max: u64, payload: usize, value: u64) -> Result<(), (u64, &'static str)> {
+        let value_max = value_max.min(limits.in_flight_value_per_account);
+        let bytes = self.bytes.saturating_add(Limits::TRANSFER_BYTES).saturating_add(payload);
+        if self.count >= limits.in_flight_per_account {
+            return Err((limits.in_flight_per_account.into(), "transfers in flight"));
+        }
+        if bytes > limits.in_flight_bytes_per_account {
+            return Err((u64::try_from(limits.in_flight_bytes_per_account).unwrap_or(u64::MAX), "bytes of transfers in flight"));
+        }
+        if self.value.saturating_add(value.into()) > value_max.into() {
+            return Err((value_max, "units of value in flight"));
+        }
+        Ok(())
+    }
 }
 
 /// Why an account can't be added or removed.
@@ -146,6 +195,7 @@ impl Worker {
             account.address = address;
             account.credit_limit = config.credit_limit.into();
             account.max_packet = config.max_packet;
+            account.in_flight_max = config.in_flight_max;
             account.protocol = config.protocol;
             account.configured = true;
         }
@@ -171,7 +221,7 @@ impl Worker {
         for no in std::mem::take(&mut self.closing) {
             let Some(account) = self.account_mut(no) else { continue };
             let Some((write_off, reply)) = account.closing else { continue };
-            if account.in_flight > 0 || account.out_flight > 0 {
+            if account.incoming.count > 0 || account.outgoing.count > 0 {
                 self.closing.push(no);
                 continue;
             }

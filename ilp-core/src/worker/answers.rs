@@ -18,6 +18,7 @@ impl Worker {
         self.transfer_at(index).filter(|transfer| transfer.to.account == no && no != OWN).map(|_| Tag::of(index, id))
     }
 
+    /// On a connection that was replaced by a newer one nothing is answered: an Error would end what is said again on the new one.
     pub(super) fn on_fulfill(
         &mut self,
         connection: ConnectionId,
@@ -26,6 +27,9 @@ impl Worker {
         fulfillment: Fulfillment,
         now: Timestamp,
     ) -> Result<(), WorkerError> {
+        if !self.connections.contains_key(&connection) {
+            return Ok(());
+        }
         let result = match self.outgoing_of(connection, &id) {
             Some(tag) => self.fulfill(tag, fulfillment, now)?,
             None => Err(Refusal::UnknownTransfer),
@@ -42,11 +46,16 @@ impl Worker {
         reason: Bytes,
         now: Timestamp,
     ) -> Result<(), WorkerError> {
+        if !self.connections.contains_key(&connection) {
+            return Ok(());
+        }
         let tag = self.outgoing_of(connection, &id);
         let result = match tag.and_then(|tag| self.transfer(tag)).map(|transfer| transfer.outcome) {
             Some(Outcome::Held) => {
-                let reason = self.forwarded(&reason, now);
-                tag.map_or(Ok(()), |tag| self.reject(tag, &reason))?;
+                if let Some(tag) = tag {
+                    let reason = self.forwarded(tag, &reason, now);
+                    self.reject(tag, &reason)?;
+                }
                 Ok(())
             }
             Some(Outcome::Rejected(_)) => Ok(()),
@@ -100,7 +109,7 @@ impl Worker {
             }
             // An Error to a prepare that was sent again may mean the repeat only: the first one may be held.
             Answer::Error(reason) if sent_once => {
-                let reason = self.forwarded(reason, now);
+                let reason = self.forwarded(tag, reason, now);
                 self.reject(tag, &reason)
             }
             // Nobody knows what the next hop did: only its answer or the time ends the hold.
@@ -215,10 +224,15 @@ impl Worker {
         self.effect(Effect::Answer { connection, request, answer });
     }
 
-    /// A peer's error with our address added, or one of ours if the peer's can't be read.
-    fn forwarded(&self, reason: &Bytes, now: Timestamp) -> Bytes {
+    /// A peer's error with our address added, or one of ours if the peer's can't be read. It is kept until the sender of the transfer
+    /// has acknowledged it; for one that is owed too much already, it is shortened.
+    fn forwarded(&self, tag: Tag, reason: &Bytes, now: Timestamp) -> Bytes {
         let mut out = Vec::with_capacity(reason.len().saturating_add(64));
+        let sender = self.transfer(tag).and_then(|transfer| self.account(transfer.from.account));
+        let bytes = sender.map_or(0, |sender| sender.incoming.bytes);
+        let much = bytes.saturating_add(reason.len()) > self.config.limits.in_flight_bytes_per_account;
         let error = ErrorPacket::decode(reason).ok();
+        let error = error.map(|error| if much { error.shortened() } else { error });
         match error.and_then(|error| error.encode_forwarded(self.config.address.as_addr(), &mut out).ok()) {
             Some(()) => Bytes::from(out),
             None => Refusal::Internal("the next hop gave a reason that can't be read").to_packet(&self.config.address, now),

@@ -1,6 +1,6 @@
 //! Records change the state; nothing else does. The same code runs in a step and when a log is read.
 
-use super::accounts::Account;
+use super::accounts::{Account, Flight};
 use super::{Active, Outcome, Transfer, Worker, WorkerError};
 use crate::link::PeerProtocol;
 use crate::record::{AccountNo, AccountState, Leg, OWN, Prepared, Record, TransferState};
@@ -124,13 +124,15 @@ impl Worker {
                         asset,
                         credit_limit: 0,
                         max_packet: 0,
+                        in_flight_max: 0,
                         protocol: PeerProtocol::Clp,
                         sums: state.sums,
                         balance,
-                        in_flight: 0,
-                        out_flight: 0,
+                        incoming: Flight::default(),
+                        outgoing: Flight::default(),
                         remembered: 0,
                         connection: None,
+                        congested: false,
                         configured: false,
                         closing: None,
                     });
@@ -228,27 +230,21 @@ impl Worker {
             due = expires_at.saturating_add_millis(self.config.timing.grace_ms);
         }
         self.wheel.insert(Timer { index, check }, due);
-        self.count(prepared.from.account, prepared.to.account, active.is_some(), 1, 1);
-        if active.is_some() && prepared.to.account == OWN {
-            self.receiving = self.receiving.saturating_add(1);
-        }
-        Ok(())
-    }
-
-    /// Changes the numbers of transfers of a sender and a next hop, by +1 or −1 (0 leaves one).
-    pub(super) fn count(&mut self, from: AccountNo, to: AccountNo, flight: bool, in_flight: i32, remembered: i32) {
-        if let Some(account) = self.account_mut(from) {
-            account.remembered = account.remembered.saturating_add_signed(remembered);
-            if flight {
-                account.in_flight = account.in_flight.saturating_add_signed(in_flight);
+        let (from, to, payload) = (prepared.from, prepared.to, prepared.packet.len());
+        if let Some(account) = self.account_mut(from.account) {
+            account.remembered = account.remembered.saturating_add(1);
+            if active.is_some() {
+                account.incoming.enter(payload, from.amount);
             }
         }
-        if flight
-            && remembered >= 0
-            && let Some(account) = self.account_mut(to)
-        {
-            account.out_flight = account.out_flight.saturating_add_signed(in_flight);
+        if active.is_some() {
+            if to.account == OWN {
+                self.receiving = self.receiving.saturating_add(1);
+            } else if let Some(account) = self.account_mut(to.account) {
+                account.outgoing.enter(payload, to.amount);
+            }
         }
+        Ok(())
     }
 
     fn decide(&mut self, key: &TransferId, outcome: Outcome, reason: &[u8]) {
@@ -256,17 +252,22 @@ impl Worker {
         let place = usize::try_from(index).ok();
         let Some(transfer) = place.and_then(|index| self.transfers.get_mut(index)) else { return };
         transfer.outcome = outcome;
-        let (from, to, active) = (transfer.from.account, transfer.to.account, transfer.active);
-        if to == OWN {
-            self.receiving = self.receiving.saturating_sub(1);
-        } else if let Some(account) = self.account_mut(to) {
-            account.out_flight = account.out_flight.saturating_sub(1);
-        }
+        let (from, to, active) = (transfer.from, transfer.to, transfer.active);
+        let mut packet = 0;
         if let Some(active) = active.and_then(|a| usize::try_from(a).ok()).and_then(|a| self.active.get_mut(a)) {
             active.reason = Bytes::copy_from_slice(reason);
-            active.packet = Bytes::new();
+            packet = std::mem::take(&mut active.packet).len();
         }
-        if from == OWN {
+        if let Some(account) = self.account_mut(from.account) {
+            account.incoming.decide(packet, reason.len(), from.amount);
+        }
+        if to.account == OWN {
+            self.receiving = self.receiving.saturating_sub(1);
+        } else if let Some(account) = self.account_mut(to.account) {
+            account.outgoing.decide(packet, 0, to.amount);
+            account.outgoing.leave(0);
+        }
+        if from.account == OWN {
             self.settle_answer(key);
         }
     }
@@ -277,9 +278,9 @@ impl Worker {
         let Some(transfer) = index.and_then(|index| self.transfers.get_mut(index)) else { return };
         let Some(active) = transfer.active.take().and_then(|active| usize::try_from(active).ok()) else { return };
         let from = transfer.from.account;
-        self.active.try_remove(active);
+        let reason = self.active.try_remove(active).map_or(0, |active| active.reason.len());
         if let Some(account) = self.account_mut(from) {
-            account.in_flight = account.in_flight.saturating_sub(1);
+            account.incoming.leave(reason);
         }
     }
 

@@ -36,6 +36,13 @@ pub enum Input {
         /// Whose.
         account: AccountId,
     },
+    /// More waits for a connection than its peer reads, or not any more: no new payments go there while it does.
+    Congested {
+        /// Which.
+        connection: ConnectionId,
+        /// Whether it does.
+        congested: bool,
+    },
     /// A connection is gone.
     Disconnected {
         /// Which.

@@ -18,12 +18,21 @@ impl Worker {
             self.effect(Effect::Close { connection, reason: "the account is gone" });
             return;
         };
+        account.congested = false;
         if let Some(old) = account.connection.replace(connection) {
             self.connections.remove(&old);
             self.effect(Effect::Close { connection: old, reason: "replaced by a newer connection of the account" });
         }
         self.connections.insert(connection, no);
         self.say_again(no);
+    }
+
+    pub(super) fn congested(&mut self, connection: ConnectionId, congested: bool) {
+        if let Some(no) = self.connections.get(&connection).copied()
+            && let Some(account) = self.account_mut(no)
+        {
+            account.congested = congested;
+        }
     }
 
     /// Answers that the account is owed, and transfers it hasn't acknowledged. Whether each may be sent (again) is decided at release.

@@ -32,6 +32,7 @@ pub use status::{AccountStatus, Counters, Totals, WorkerStatus};
 use crate::account::{Asset, Rate};
 use crate::collections::{PartedMap, Slots};
 use crate::limits::{Limits, Timing};
+use crate::link::LinkEvent;
 use crate::record::{AccountNo, CorruptRecord};
 use crate::routes::Routes;
 use crate::wheel::Wheel;
@@ -91,6 +92,8 @@ pub struct Worker {
     draining: bool,
     counters: Counters,
     pending: Pending,
+    /// Inputs of the step under way that are looked at last.
+    later: Vec<Input>,
     snapshot: snapshot::Snapshots,
     /// Set while the log is read: records may then name what lies before the snapshot.
     replaying: bool,
@@ -217,15 +220,26 @@ pub enum WorkerError {
 impl Worker {
     /// Takes everything that has come in since the last step, decides, and returns what must be made durable and what may leave then.
     ///
-    /// `inputs` is drained. Order matters within it as it does on a connection.
+    /// `inputs` is drained. Order matters within it as it does on a connection, but for one thing: what ends transfers is looked at
+    /// before what begins some, so that money and room that come free can be used at once.
     pub fn step(&mut self, now: Timestamp, inputs: &mut Vec<Input>) -> Result<Batch, WorkerError> {
         self.fire_timers(now)?;
         for tag in std::mem::take(&mut self.unsent) {
             self.end_unsent(tag, now)?;
         }
+        let mut later = std::mem::take(&mut self.later);
         for input in inputs.drain(..) {
+            match input {
+                Input::Link { connection, event } if ends_transfer(&event) && self.connections.contains_key(&connection) => {
+                    self.link_event(connection, event, now)?;
+                }
+                other => later.push(other),
+            }
+        }
+        for input in later.drain(..) {
             self.input(input, now)?;
         }
+        self.later = later;
         if !self.closing.is_empty() {
             self.finish_closing()?;
         }
@@ -262,6 +276,10 @@ impl Worker {
             Input::Link { connection, event } => self.link_event(connection, event, now),
             Input::Connected { connection, account } => {
                 self.connected(connection, &account);
+                Ok(())
+            }
+            Input::Congested { connection, congested } => {
+                self.congested(connection, congested);
                 Ok(())
             }
             Input::Disconnected { connection } => {
@@ -321,6 +339,11 @@ impl Worker {
     fn effect(&mut self, effect: Effect) {
         self.pending.effects.push(effect);
     }
+}
+
+/// Such an event depends on nothing that came with it: the transfer was sent, and its connection known, in an earlier step.
+fn ends_transfer(event: &LinkEvent) -> bool {
+    matches!(event, LinkEvent::Fulfill { .. } | LinkEvent::Reject { .. } | LinkEvent::Answered { .. })
 }
 
 fn matches(condition: &Condition, fulfillment: &Fulfillment) -> bool {

@@ -81,7 +81,7 @@ impl Worker {
             true => Err(Refusal::WrongKind("an unconditional transfer can't carry an ILP packet")),
             false => Ok(()),
         };
-        match kind.and_then(|()| self.check_sender(no, amount)) {
+        match kind.and_then(|()| self.check_sender(no, amount, payload.data.len())) {
             Ok(()) => {
                 // Remembered as long as a prepare could be: until then a repeat is recognised.
                 let until = now.saturating_add_millis(self.config.timing.hold_ms_max);
@@ -170,13 +170,13 @@ impl Worker {
         if left_ms < needed_ms {
             return Err(Refusal::TooLittleTime { left_ms, needed_ms });
         }
-        self.check_sender(no, transfer.amount)?;
-        let to = self.next_hop(no, transfer.amount, &payment)?;
+        self.check_sender(no, transfer.amount, transfer.payload.data.len())?;
+        let to = self.next_hop(no, transfer.amount, &payment, transfer.payload.data.len())?;
         Ok(NextHop { to, expires_at: transfer.expires_at.saturating_sub_millis(timing.window_ms) })
     }
 
     /// The sender's limits and funds.
-    fn check_sender(&self, no: AccountNo, amount: Amount) -> Result<(), Refusal> {
+    fn check_sender(&self, no: AccountNo, amount: Amount, payload: usize) -> Result<(), Refusal> {
         if self.draining {
             return Err(Refusal::Stopping);
         }
@@ -188,14 +188,11 @@ impl Worker {
             return Err(Refusal::TooLarge { amount: amount.get(), max: account.max_packet, account: account.id.clone() });
         }
         let limits = &self.config.limits;
-        for (have, max, what) in [
-            (account.in_flight, limits.in_flight_per_account, "transfers in flight"),
-            (account.remembered, limits.remembered_per_account, "transfers that are in flight or remembered"),
-        ] {
-            if have >= max {
-                return Err(Refusal::Overloaded { account: account.id.clone(), max, what });
-            }
+        let overloaded = |(max, what)| Refusal::Overloaded { account: account.id.clone(), max, what };
+        if account.remembered >= limits.remembered_per_account {
+            return Err(overloaded((limits.remembered_per_account.into(), "transfers that are in flight or remembered")));
         }
+        account.incoming.check(limits, account.in_flight_max, payload, amount.get()).map_err(overloaded)?;
         let parallelism = account.id.parallelism();
         let insufficient = |available, needed| Refusal::InsufficientBalance { account: account.id.clone(), available, needed, parallelism };
         let needed = i128::from(amount.get()).saturating_mul(parallelism.into());
@@ -206,14 +203,14 @@ impl Worker {
         Ok(())
     }
 
-    fn next_hop(&self, from: AccountNo, amount: Amount, payment: &Payment<'_>) -> Result<Leg, Refusal> {
+    fn next_hop(&self, from: AccountNo, amount: Amount, payment: &Payment<'_>, payload: usize) -> Result<Leg, Refusal> {
         let to = self.route(payment.account)?;
         if to == OWN {
             if self.receiving >= self.config.limits.receiving {
                 let id = self.account(from).map(|account| account.id.clone()).ok_or(Refusal::Internal("the account is gone"))?;
                 return Err(Refusal::Overloaded {
                     account: id,
-                    max: self.config.limits.receiving,
+                    max: self.config.limits.receiving.into(),
                     what: "payments waiting for the receiver",
                 });
             }
@@ -223,7 +220,7 @@ impl Worker {
             return Ok(Leg { account: OWN, amount: amount.get() });
         }
         let outgoing = self.convert(from, to, amount, payment.amount)?;
-        self.check_hop(to, outgoing)?;
+        self.check_hop(to, outgoing, payload)?;
         Ok(Leg { account: to, amount: outgoing })
     }
 
@@ -252,7 +249,7 @@ impl Worker {
         Ok(wanted.get())
     }
 
-    fn check_hop(&self, to: AccountNo, amount: u64) -> Result<(), Refusal> {
+    fn check_hop(&self, to: AccountNo, amount: u64, payload: usize) -> Result<(), Refusal> {
         let hop = self.account(to).ok_or(Refusal::Internal("the account is gone"))?;
         if hop.closing.is_some() || !hop.configured {
             return Err(Refusal::Closing(hop.id.clone()));
@@ -263,6 +260,13 @@ impl Worker {
         if amount > hop.max_packet {
             return Err(Refusal::TooLarge { amount, max: hop.max_packet, account: hop.id.clone() });
         }
+        let limits = &self.config.limits;
+        let overloaded = |(max, what)| Refusal::Overloaded { account: hop.id.clone(), max, what };
+        if hop.congested {
+            let max = u64::try_from(limits.output_backlog).unwrap_or(u64::MAX);
+            return Err(overloaded((max, "bytes waiting to be read by its peer")));
+        }
+        hop.outgoing.check(limits, hop.in_flight_max, payload, amount).map_err(overloaded)?;
         if hop.balance > SUM_MAX / 2 {
             return Err(Refusal::Internal("the next hop's balance can't grow any more"));
         }
@@ -290,7 +294,7 @@ impl Worker {
         if to == OWN {
             return Err(Refusal::NoRoute(format!("{}: it is the connector's own address", pay.destination)));
         }
-        self.check_hop(to, pay.amount.get())?;
+        self.check_hop(to, pay.amount.get(), pay.data.len())?;
         let packet = Packet::Payment(Payment { amount: pay.amount, account: pay.destination.as_addr(), data: &pay.data });
         let packet = packet.to_vec().map_err(|error| Refusal::InvalidPacket(error.to_string()))?;
         Ok((Leg { account: to, amount: pay.amount.get() }, packet))

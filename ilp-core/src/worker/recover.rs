@@ -65,6 +65,7 @@ impl Worker {
             closing: Vec::new(),
             draining: false,
             counters: Counters::default(),
+            later: Vec::new(),
             pending: Pending { seq: opened.last_seq, ..Pending::default() },
             snapshot: Default::default(),
             replaying: true,
@@ -92,19 +93,25 @@ impl Worker {
     fn recount(&mut self) {
         self.receiving = 0;
         for account in self.accounts.iter_mut().flatten() {
-            (account.in_flight, account.out_flight, account.remembered) = (0, 0, 0);
+            (account.incoming, account.outgoing, account.remembered) = Default::default();
         }
-        let transfer = |(_, t): (usize, &Transfer)| (t.from.account, t.to.account, t.active.is_some(), t.outcome == Outcome::Held);
+        let payload = |transfer: &Transfer| self.active(transfer).map(|active| (active.packet.len(), active.reason.len()));
+        let transfer = |(_, t): (usize, &Transfer)| (t.from, t.to, payload(t), t.outcome == Outcome::Held);
         let transfers: Vec<_> = self.transfers.iter().map(transfer).collect();
-        for (from, to, active, held) in transfers {
-            if let Some(account) = self.account_mut(from) {
+        for (from, to, payload, held) in transfers {
+            let (packet, reason) = payload.unwrap_or_default();
+            if let Some(account) = self.account_mut(from.account) {
                 account.remembered = account.remembered.saturating_add(1);
-                account.in_flight = account.in_flight.saturating_add(u32::from(active));
+                match (payload.is_some(), held) {
+                    (true, true) => account.incoming.enter(packet, from.amount),
+                    (true, false) => account.incoming.enter(reason, 0),
+                    (false, _) => {}
+                }
             }
-            if held && to == OWN {
+            if held && to.account == OWN {
                 self.receiving = self.receiving.saturating_add(1);
-            } else if held && let Some(account) = self.account_mut(to) {
-                account.out_flight = account.out_flight.saturating_add(1);
+            } else if held && let Some(account) = self.account_mut(to.account) {
+                account.outgoing.enter(packet, to.amount);
             }
         }
     }

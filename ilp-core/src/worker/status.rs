@@ -113,7 +113,7 @@ impl Worker {
                 balance: account.balance,
                 credit_limit: account.credit_limit,
                 connected: account.connection.is_some(),
-                in_flight: account.in_flight,
+                in_flight: account.incoming.count,
                 totals: Totals {
                     incoming_prepared: sums.incoming_prepared,
                     incoming_fulfilled: sums.incoming_fulfilled,

@@ -74,6 +74,8 @@ impl Worker {
         if transfer.from.account != OWN {
             self.incoming.remove(&(transfer.from.account, transfer.incoming_id));
         }
-        self.count(transfer.from.account, transfer.to.account, false, 0, -1);
+        if let Some(account) = self.account_mut(transfer.from.account) {
+            account.remembered = account.remembered.saturating_sub(1);
+        }
     }
 }

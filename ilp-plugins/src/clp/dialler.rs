@@ -1,8 +1,9 @@
 //! Peers that we dial.
 
+use super::transport::socket_limits;
 use super::{ClpLink, ClpTransport};
 use async_trait::async_trait;
-use ilp_clp::ws::{SocketLimits, TlsClientConfig, Url, dial};
+use ilp_clp::ws::{TlsClientConfig, Url, dial};
 use ilp_core::AccountId;
 use ilp_core::link::PeerProtocol;
 use ilp_core::runtime::{Connections, Endpoint, NewConnection, Notice};
@@ -13,8 +14,8 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-/// The pause after the first failure; it doubles with each further one …
-const PAUSE_MIN: Duration = Duration::from_millis(100);
+/// The longest pause after the first failure; it doubles with each further one …
+const PAUSE_MIN: Duration = Duration::from_millis(200);
 /// … up to this, and is back at the first one after a connection that lasted longer than this.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 
@@ -51,8 +52,9 @@ impl ClpDialler {
             PeerProtocol::Clp2017 => self.url.join(&[&self.login, &String::from_utf8_lossy(&self.token)]),
             PeerProtocol::Clp | PeerProtocol::ClpSeed => self.url.clone(),
         };
-        let socket = dial(&url, &self.tls, &SocketLimits::default()).await.map_err(|error| error.to_string())?;
-        let link = Box::new(ClpLink::outgoing(&self.connector, self.protocol, self.login.as_bytes(), &self.token));
+        let socket = dial(&url, &self.tls, &socket_limits(connections.limits())).await.map_err(|error| error.to_string())?;
+        let link = ClpLink::outgoing(&self.connector, self.protocol, self.login.as_bytes(), &self.token);
+        let link = Box::new(link.with_limits(connections.limits()));
         let (alive, ended) = oneshot::channel();
         let connection = NewConnection {
             transport: Box::new(ClpTransport::new(socket)),
@@ -82,10 +84,19 @@ impl Endpoint for ClpDialler {
             if began.elapsed() > PAUSE_MAX {
                 pause = PAUSE_MIN;
             }
-            tokio::time::sleep(pause).await;
+            tokio::time::sleep(jittered(pause)).await;
             pause = pause.saturating_mul(2).min(PAUSE_MAX);
         }
     }
+}
+
+/// Between half of a pause and all of it: when a connector comes back, its peers shouldn't all dial in the same instant.
+fn jittered(pause: Duration) -> Duration {
+    // Without randomness the whole pause is right, too.
+    let random = getrandom::u32().unwrap_or(u32::MAX);
+    let half_ms = u64::try_from(pause.as_millis() / 2).unwrap_or(u64::MAX);
+    let share = u64::from(random).saturating_mul(half_ms) >> 32;
+    Duration::from_millis(half_ms.saturating_add(share))
 }
 
 impl Debug for ClpDialler {

@@ -6,6 +6,7 @@ use ilp_clp::{
     Answer as ClpAnswer, Credentials as ClpCredentials, IncomingAnswer, IncomingRequest, Request, Session, SessionConfig, SessionEvent,
     SessionLimits, Setup, SetupConfig, SetupEvent, credentials_from_path,
 };
+use ilp_core::Limits;
 use ilp_core::link::{
     Answer, Credentials, IncomingPrepare, Link, LinkCommand, LinkEvent, LinkOutput, PeerProtocol, RequestId, SubProtocol,
 };
@@ -15,9 +16,6 @@ use ilp_oer::{Address, Timestamp};
 /// How long a request of ours waits for its answer, in milliseconds. What it waits for is only the peer's word that it has it: money
 /// has deadlines of its own.
 const ANSWER_MS_MAX: i64 = 30_000;
-
-/// Our requests that may wait for answers on one connection: prepares, and as many answers, with room for those a peer forgets.
-const PENDING_MAX: usize = 262_144;
 
 /// How long a 2017 peer that came to us is left in peace, in milliseconds, unless it speaks first.
 const QUIET_MS: i64 = 250;
@@ -70,9 +68,16 @@ impl ClpLink {
 
     fn with_dialect(setup: Setup, form_2017: bool, dialect: Option<Dialect>) -> Self {
         // A node of 2017 can't read errors of 128 bytes or more.
-        let limits = SessionLimits { pending_max: PENDING_MAX, ..SessionLimits::default() };
-        let session = Session::new(SessionConfig { dialect, short_errors: form_2017, limits });
+        let config = SessionConfig { dialect, short_errors: form_2017, limits: session_limits(&Limits::default()) };
+        let session = Session::new(config);
         Self { session, setup, form_2017, incoming: false, quiet_until: None, events: Vec::new(), setup_events: Vec::new() }
+    }
+
+    /// The same with other limits; before [`start`](Link::start).
+    #[must_use]
+    pub fn with_limits(self, limits: &Limits) -> Self {
+        let config = SessionConfig { dialect: self.session.dialect(), short_errors: self.form_2017, limits: session_limits(limits) };
+        Self { session: Session::new(config), ..self }
     }
 
     fn dialect(&self) -> Dialect {
@@ -215,6 +220,16 @@ impl Link for ClpLink {
     fn closed(&mut self, out: &mut LinkOutput) {
         self.session.handle_close(&mut self.events);
         out.events.extend(self.events.drain(..).filter(|event| matches!(event, SessionEvent::Answered { .. })).map(translate));
+    }
+}
+
+/// What of the connector's limits a session keeps to.
+fn session_limits(limits: &Limits) -> SessionLimits {
+    SessionLimits {
+        pending_max: limits.unanswered_requests,
+        decode_errors_max: limits.undecodable_packets,
+        frame_bytes_max: limits.frame_bytes,
+        entries_max: limits.entries_per_packet,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Peers that dial us.
 
+use super::transport::socket_limits;
 use super::{ClpLink, ClpTransport};
 use async_trait::async_trait;
 use ilp_clp::ws::{Listener, SocketLimits, TlsServerConfig, Url, UrlError};
@@ -83,9 +84,10 @@ impl ClpListener {
 impl Endpoint for ClpListener {
     async fn run(&self, connections: Connections) {
         let mut listener = self.listener.lock().await;
+        listener.set_limits(socket_limits(connections.limits()));
         loop {
             let socket = listener.accept().await;
-            let link = Box::new(ClpLink::incoming(&self.connector, socket.path()));
+            let link = Box::new(ClpLink::incoming(&self.connector, socket.path()).with_limits(connections.limits()));
             let peer = socket.remote_addr().to_string();
             let transport = Box::new(ClpTransport::new(socket));
             if !connections.offer(NewConnection { transport, link, account: None, peer, alive: None }).await {

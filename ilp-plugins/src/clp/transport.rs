@@ -1,9 +1,11 @@
 //! A WebSocket as the driver's transport.
 
 use bytes::Bytes;
-use ilp_clp::ws::{Socket, SocketError};
+use ilp_clp::ws::{Socket, SocketError, SocketLimits};
+use ilp_core::Limits;
 use ilp_core::runtime::{Traffic, Transport, TransportError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 /// A [`Transport`] over a WebSocket: one packet a binary frame.
 #[derive(Debug)]
@@ -45,6 +47,20 @@ impl Transport for ClpTransport {
             bytes_in: counters.bytes_in,
             bytes_out: counters.bytes_out,
         }
+    }
+}
+
+/// What of the connector's limits a socket keeps to.
+pub(super) fn socket_limits(limits: &Limits) -> SocketLimits {
+    let ms = |ms: u32| Duration::from_millis(ms.into());
+    SocketLimits {
+        frame_bytes_max: limits.frame_bytes,
+        handshake: ms(limits.handshake_ms),
+        handshakes_max: limits.handshakes,
+        ping: ms(limits.ping_ms),
+        pong: ms(limits.pong_ms),
+        stall: ms(limits.stall_ms),
+        ..SocketLimits::default()
     }
 }
 

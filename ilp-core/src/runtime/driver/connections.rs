@@ -7,23 +7,35 @@ use crate::link::{LinkCommand, LinkEvent};
 use crate::worker::{ConnectionId, Input};
 use ilp_oer::Timestamp;
 
-/// A connection that hasn't proved to be anybody's after this long is closed.
-const UNAUTHENTICATED_MS_MAX: i64 = 10_000;
-/// The first wrong credentials are answered after this long; the delay doubles with every further failure …
-const REFUSE_AFTER_MS: i64 = 50;
-/// … up to this many times, and halves again every second without one.
-const REFUSE_DOUBLINGS_MAX: u32 = 6;
-
 impl Driver {
     pub(super) fn connect(&mut self, new: NewConnection, now: Timestamp) {
+        self.make_room();
         let entry = self.connections.vacant_entry();
         let place = entry.key();
         self.next_connection = self.next_connection.wrapping_add(1) & u64::from(u32::MAX);
         let low = u64::try_from(place).unwrap_or(u64::MAX);
         let id = ConnectionId(self.next_connection << 32 | low);
+        if new.account.is_none() {
+            self.strangers.push_back(id);
+        }
         entry.insert(Connection::new(id, new, self.ready.waker(place), now));
         self.places.push(place);
         self.after_link(place, now);
+    }
+
+    /// When too many connections are nobody's, the oldest goes: an honest peer's would have a name by then.
+    fn make_room(&mut self) {
+        let max = self.shared.limits.unauthenticated.max(1);
+        if self.strangers.len() < max {
+            return;
+        }
+        let mut strangers = std::mem::take(&mut self.strangers);
+        strangers.retain(|id| self.place(*id).and_then(|place| self.connections.get(place)).is_some_and(Connection::is_stranger));
+        while strangers.len() >= max {
+            let Some(place) = strangers.pop_front().and_then(|id| self.place(id)) else { continue };
+            self.disconnect(place, "too many connections that haven't authenticated: the oldest was closed".into());
+        }
+        self.strangers = strangers;
     }
 
     pub(super) fn place(&self, id: ConnectionId) -> Option<usize> {
@@ -55,11 +67,27 @@ impl Driver {
             }
             // What was read before the connection broke counts.
             self.after_link(place, now);
-            if let Err(error) = result {
-                self.disconnect(place, error.to_string());
+            match result {
+                Ok(()) => self.watch_backlog(place),
+                Err(error) => self.disconnect(place, error.to_string()),
             }
         }
         drop(places);
+    }
+
+    /// A peer that doesn't read gets no new payments at first, and is cut off before it costs memory.
+    fn watch_backlog(&mut self, place: usize) {
+        let Some(connection) = self.connections.get_mut(place) else { return };
+        let (limits, backlog) = (&self.shared.limits, connection.backlog());
+        if backlog > limits.output_backlog_max {
+            self.disconnect(place, format!("the peer doesn't read: {backlog} bytes wait for it"));
+            return;
+        }
+        let high = if connection.congested { limits.output_backlog / 2 } else { limits.output_backlog };
+        if connection.congested != (backlog >= high) {
+            connection.congested = !connection.congested;
+            self.inputs.push(Input::Congested { connection: connection.id, congested: connection.congested });
+        }
     }
 
     /// Not while the store or the reader of events is behind: what isn't read costs its sender, not us.
@@ -121,10 +149,12 @@ impl Driver {
 
     /// Wrong credentials are answered late, the later the more there are.
     pub(super) fn refuse(&mut self, place: usize, now: Timestamp) {
-        let doublings = self.auth_failures.min(REFUSE_DOUBLINGS_MAX);
+        let limits = &self.shared.limits;
+        let doublings = self.auth_failures.min(limits.authentication_failure_doublings);
         self.auth_failures = self.auth_failures.saturating_add(1);
         self.last_failure_step = now;
-        let delay = REFUSE_AFTER_MS.checked_shl(doublings).unwrap_or(REFUSE_AFTER_MS);
+        let first = i64::from(limits.authentication_failure_ms);
+        let delay = first.saturating_mul(1_i64.checked_shl(doublings).unwrap_or(i64::MAX));
         if let Some(connection) = self.connections.get_mut(place) {
             connection.refuse_at = Some(now.saturating_add_millis(delay));
             self.shared.notices.send(Notice::AuthenticationFailed { peer: connection.new.peer.clone() });
@@ -152,7 +182,7 @@ impl Driver {
             let refuse = connection.refuse_at.is_some_and(|at| at <= now);
             let too_long = connection.authenticated.is_none()
                 && connection.refuse_at.is_none()
-                && now.millis_since(connection.since) > UNAUTHENTICATED_MS_MAX;
+                && now.millis_since(connection.since) > i64::from(self.shared.limits.unauthenticated_ms);
             if refuse {
                 connection.refuse_at = Some(Timestamp::MAX);
                 self.link_command(place, LinkCommand::Refuse, now);
@@ -191,9 +221,10 @@ impl Driver {
     }
 
     pub(super) fn flush_one(&mut self, place: usize) {
-        let result = self.connections.get_mut(place).map(Connection::flush);
-        if let Some(Err(error)) = result {
-            self.disconnect(place, error.to_string());
+        match self.connections.get_mut(place).map(Connection::flush) {
+            Some(Err(error)) => self.disconnect(place, error.to_string()),
+            Some(Ok(())) => self.watch_backlog(place),
+            None => {}
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::link::LinkEvent;
 use crate::receiver::IncomingPayment;
 use crate::refusal::Refusal;
 use crate::store::{Commit, CommitOutcome, OpenedSlot};
-use crate::worker::{Batch, Delivery, Input, Pay, Released, Worker, WorkerStatus};
+use crate::worker::{Batch, ConnectionId, Delivery, Input, Pay, Released, Worker, WorkerStatus};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -71,6 +71,8 @@ pub(super) struct Driver {
     sleep: Pin<Box<Sleep>>,
     sleep_until: Option<Timestamp>,
     link_tick: Timestamp,
+    /// Connections that nobody has authenticated on, oldest first; some may be over or known by now.
+    strangers: VecDeque<ConnectionId>,
     auth_failures: u32,
     last_failure_step: Timestamp,
     events_out: EventQueue,
@@ -113,6 +115,7 @@ impl Driver {
             sleep: Box::pin(tokio::time::sleep(Duration::from_millis(1))),
             sleep_until: None,
             link_tick: now,
+            strangers: VecDeque::new(),
             auth_failures: 0,
             last_failure_step: now,
             stop: None,
