@@ -3,8 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::future::join_all;
-use ilp_clp::ws::{DialError, Listener, SocketLimits, TlsClientConfig, TlsServerConfig, dial};
+use ilp_clp::ws::{DialError, Listener, Socket, SocketError, SocketLimits, TlsClientConfig, TlsServerConfig, dial};
 use ilp_clp::{
     Accounts, Client, ClientConfig, Confirmation, ConnectError, Credentials, ExchangeConfig, Failure, Form, HandlerError, HandlerReply,
     HandlerRequest, LocalFailure, Peer, ProtocolBuffer, Reply, RequestHandler, Server, ServerConfig, Settled, SetupFailure, Transfer, Via,
@@ -467,4 +468,84 @@ async fn the_last_frames_before_a_close_arrive() {
 async fn a_dialect_is_what_the_client_says() {
     let (_, server) = soon(connected(server_config().with_form(Form::Seed))).await;
     assert_eq!(server.dialect(), Dialect::Seed);
+}
+
+/// Two ends of one connection; the second keeps to `limits`, the first to none that matter here.
+async fn sockets(limits: SocketLimits) -> (Socket, Socket) {
+    let mut listener = Listener::bind("127.0.0.1:0", None, limits).await.unwrap();
+    let url = format!("ws://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let (tls, lenient) = (TlsClientConfig::public_roots().unwrap(), SocketLimits::default());
+    let (dialled, accepted) = soon(async { tokio::join!(dial(&url, &tls, &lenient), listener.accept()) }).await;
+    (dialled.unwrap(), accepted)
+}
+
+fn impatient() -> SocketLimits {
+    SocketLimits { ping: Duration::from_millis(40), pong: Duration::from_millis(80), ..SocketLimits::default() }
+}
+
+async fn end_of(socket: &mut Socket) -> SocketError {
+    let mut frames = Vec::new();
+    loop {
+        if let Err(error) = poll_fn(|cx| socket.poll_receive(cx, &mut frames, 10)).await {
+            return error;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_gives_no_sign_of_life_is_taken_for_gone() {
+    // Nobody polls the other end, so nobody there answers the ping: as if its network were gone.
+    let (_gone, mut socket) = sockets(impatient()).await;
+    assert!(matches!(soon(end_of(&mut socket)).await, SocketError::Silent));
+}
+
+#[tokio::test]
+async fn a_silent_peer_that_answers_pings_stays() {
+    let (mut quiet, mut socket) = sockets(impatient()).await;
+    let quiet = tokio::spawn(async move { end_of(&mut quiet).await });
+    let long = timeout(Duration::from_millis(600), end_of(&mut socket)).await;
+    assert!(long.is_err(), "{long:?}");
+    drop(socket);
+    soon(quiet).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_peer_that_takes_nothing_is_given_up_and_one_that_takes_little_is_not() {
+    let limits = SocketLimits { stall: Duration::from_millis(200), ..SocketLimits::default() };
+    let (mut slow, mut socket) = sockets(limits).await;
+    // More than the kernel takes on both ends together.
+    let (frame, count) = (Bytes::from(vec![0; 100_000]), 400);
+    for _ in 0..count {
+        socket.send(frame.clone());
+    }
+    let mut frames = Vec::new();
+    let reading = async {
+        // One frame now and then, until a quarter has come.
+        while frames.len() < count / 4 {
+            poll_fn(|cx| slow.poll_receive(cx, &mut frames, 1)).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        std::future::pending::<()>().await
+    };
+    let gone = soon(async {
+        tokio::select! {
+            () = reading => unreachable!(),
+            gone = poll_fn(|cx| socket.poll_flush(cx)) => gone,
+        }
+    })
+    .await;
+    assert!(matches!(gone, Err(SocketError::Stalled { waiting }) if waiting > 0), "{gone:?}");
+    assert!(frames.len() >= count / 4, "cut off after {} frames, while it was reading", frames.len());
+}
+
+#[tokio::test]
+async fn newcomers_wait_while_young_handshakes_take_all_places() {
+    let patience = Duration::from_millis(300);
+    let limits = SocketLimits { handshakes_max: 1, handshake_min: patience, ..SocketLimits::default() };
+    let mut listener = Listener::bind("127.0.0.1:0", None, limits).await.unwrap();
+    let to = listener.local_addr().unwrap();
+    let began = std::time::Instant::now();
+    let _silent = TcpStream::connect(to).await.unwrap();
+    let (_ws, _socket) = soon(async { tokio::join!(raw(to), listener.accept()) }).await;
+    assert!(began.elapsed() >= patience, "the older one was ended after {:?}", began.elapsed());
 }

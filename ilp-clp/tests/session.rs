@@ -5,7 +5,7 @@ use bytes::Bytes;
 use ilp_clp::{
     Answer, IncomingAnswer, IncomingRequest, InterledgerError, Request, SendError, Session, SessionConfig, SessionEvent, SessionLimits,
 };
-use ilp_oer::clp::{Body, Dialect, Entry, Extensions, Packet, Prepare, ProtocolData, RejectionReason, Transfer};
+use ilp_oer::clp::{Body, Dialect, Entry, Extensions, Packet, Prepare, Protocol, ProtocolData, RejectionReason, Transfer};
 use ilp_oer::{Addr, Amount, Condition, ErrorCode, Timestamp, TransferId};
 
 fn at(ms: i64) -> Timestamp {
@@ -291,5 +291,19 @@ fn conversations_of_a_2017_node_are_understood() {
             assert_eq!((node.counters().decode_errors, node.counters().unmatched_answers, node.waiting()), (0, 0, 0));
             assert!(requests > 0 || peer == "peer2");
         }
+    }
+}
+
+#[test]
+fn a_packet_with_more_entries_than_the_limit_is_not_decoded() {
+    let entry = Entry { protocol: Protocol::Name("x"), content_type: 0, data: b"" };
+    let mut out = Vec::new();
+    for (count, expected) in [(3, 1), (4, 0)] {
+        let mut a = session(SessionLimits { entries_max: 3, ..SessionLimits::default() });
+        let entries = vec![entry; count];
+        let packet = Packet { request_id: 1, body: Body::Message(ProtocolData::entries(Dialect::Named, &entries)) };
+        a.handle_frame(packet.to_vec().unwrap().into(), &mut out).unwrap();
+        assert_eq!((out.len(), a.counters().decode_errors), (expected, 1 - u64::try_from(expected).unwrap()));
+        out.clear();
     }
 }

@@ -6,5 +6,6 @@ mod books;
 mod checks;
 mod endings;
 mod late;
+mod limits;
 mod owed;
 mod time;
