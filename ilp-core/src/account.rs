@@ -123,7 +123,7 @@ pub struct AccountConfig {
     pub max_packet: u64,
     /// What its undecided transfers, and likewise those on their way to it, may add up to, in base units. The connector's
     /// [`Limits::in_flight_value_per_account`](crate::Limits) holds as well.
-    pub in_flight_max: u64,
+    pub max_in_flight: u64,
     /// How its peer speaks.
     pub protocol: PeerProtocol,
     /// Address prefixes that lead to it, beside `<connector>.<name>`, which always does.
@@ -134,6 +134,6 @@ impl AccountConfig {
     /// An account without credit, speaking CLP, with no routes but its own name, and packets up to 1,000,000 base units
     /// and any number of them in flight.
     pub fn new(id: AccountId, asset: Asset) -> Self {
-        Self { id, asset, credit_limit: 0, max_packet: 1_000_000, in_flight_max: u64::MAX, protocol: PeerProtocol::Clp, routes: Vec::new() }
+        Self { id, asset, credit_limit: 0, max_packet: 1_000_000, max_in_flight: u64::MAX, protocol: PeerProtocol::Clp, routes: Vec::new() }
     }
 }

@@ -62,7 +62,7 @@ pub struct Limits {
     /// make the connector hold.
     pub in_flight_bytes_per_account: usize,
     /// What the undecided transfers of one account, and likewise those on their way to it, may add up to, in base units. Default: no limit
-    /// beyond balance and credit, since base units differ from asset to asset; [`AccountConfig::in_flight_max`](crate::AccountConfig)
+    /// beyond balance and credit, since base units differ from asset to asset; [`AccountConfig::max_in_flight`](crate::AccountConfig)
     /// narrows it.
     pub in_flight_value_per_account: u64,
     /// Transfers of one account that are in flight or remembered until they can't be replayed any more. About 250 bytes each;

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use ilp_clp::ws::TlsClientConfig;
 use ilp_core::link::PeerProtocol;
 use ilp_core::runtime::{Connector, PayError};
-use ilp_core::{AccountConfig, AccountError, AccountId, Asset, IncomingPayment, Receiver, Rejection, Tokens};
+use ilp_core::{AccountConfig, AccountError, AccountId, Asset, IncomingPayment, Limits, Receiver, Rejection, Tokens};
 use ilp_oer::sub::{Liquidity, names};
 use ilp_oer::{Address, Amount, ErrorCode, Fulfillment};
 use ilp_plugins::clp::{ClpDialler, ClpListener};
@@ -340,4 +340,45 @@ async fn ring(members: usize, hops: usize) {
         assert_eq!((balance("before"), balance("after")), (-each, each));
         assert_eq!(worker.conservation(&Asset::new("XRP", 6)), 0);
     }
+}
+
+#[tokio::test]
+async fn one_stranger_too_many_ends_the_oldest_and_nobody_elses_connection() {
+    let limits = Limits { unauthenticated: 2, ..Limits::default() };
+    let network = Network::with(|builder| builder.limits(limits)).await;
+    let mut alice = network.login("alice").await;
+    let tls = TlsClientConfig::public_roots().unwrap();
+    let mut strangers = Vec::new();
+    for _ in 0..3 {
+        strangers.push(RawPeer::dial(&network.url, &tls).await);
+    }
+    let mut oldest = strangers.remove(0);
+    let ended = tokio::time::timeout(Duration::from_secs(10), oldest.next_or_end()).await;
+    assert_eq!(ended, Ok(None));
+    // Who was there before, and who comes now, is none the worse for it.
+    let bob = network.login("bob").await;
+    alice.message(names::LIQUIDITY, &Liquidity::Request.to_vec().unwrap()).await;
+    assert!(matches!(alice.next().await, Seen::Response(..)));
+    drop((bob, strangers));
+    let _ = network.connector.stop(Duration::ZERO).await;
+}
+
+#[tokio::test]
+async fn a_dead_peer_is_found_and_its_account_can_be_told_so() {
+    let limits = Limits { ping_ms: 30, pong_ms: 60, ..Limits::default() };
+    let network = Network::with(|builder| builder.limits(limits)).await;
+    // Nobody polls alice's socket from here on, as if her machine had died.
+    let _alice = network.login("alice").await;
+    let gone = async {
+        loop {
+            let status = network.connector.status().await.unwrap();
+            if status.worker.accounts.iter().all(|account| !account.connected) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), gone).await.unwrap();
+    let notices = network.notices.lock().unwrap().iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert!(notices.iter().any(|notice| notice.contains("no sign of life")), "{notices:?}");
+    let _ = network.connector.stop(Duration::ZERO).await;
 }

@@ -48,8 +48,21 @@ pub(super) struct AccountRead {
     pub(super) done: Option<Account>,
 }
 
-const KEYS: [&str; 12] =
-    ["name", "parallelism", "asset", "scale", "credit_limit", "max_packet", "protocol", "token", "url", "routes", "login", "ca"];
+const KEYS: [&str; 13] = [
+    "name",
+    "parallelism",
+    "asset",
+    "scale",
+    "credit_limit",
+    "max_packet",
+    "max_in_flight",
+    "protocol",
+    "token",
+    "url",
+    "routes",
+    "login",
+    "ca",
+];
 const PROTOCOLS: [PeerProtocol; 3] = [PeerProtocol::Clp, PeerProtocol::ClpSeed, PeerProtocol::Clp2017];
 
 pub(super) fn read(top: &Section<'_>, context: Context<'_>, own: Option<&Address>, problems: &mut Collector<'_>) -> Vec<AccountRead> {
@@ -72,6 +85,10 @@ fn read_one(section: Section<'_>, context: Context<'_>, own: Option<&Address>, p
     if let Some(max) = max_packet.as_ref().filter(|max| max.value == 0) {
         problems.error(&max.at, section.say("max_packet is 0: no payment could pass; write the largest amount of one payment"));
     }
+    let max_in_flight = section.amount("max_in_flight", problems);
+    if let Some(max) = max_in_flight.as_ref().filter(|max| max.value == 0) {
+        problems.error(&max.at, section.say("max_in_flight is 0: no payment could pass; write what all undecided ones may add up to"));
+    }
     let protocol = read_protocol(&section, problems);
     let token = token::read(&section, context, problems);
     let routes = read_routes(&section, context, problems);
@@ -85,6 +102,7 @@ fn read_one(section: Section<'_>, context: Context<'_>, own: Option<&Address>, p
         let mut config = AccountConfig::new(id.as_ref()?.value.clone(), asset.as_ref()?.value.clone());
         config.credit_limit = credit_limit.unwrap_or(config.credit_limit);
         config.max_packet = max_packet.map_or(config.max_packet, |max| max.value);
+        config.max_in_flight = max_in_flight.map_or(config.max_in_flight, |max| max.value);
         config.protocol = protocol?;
         config.routes = routes.iter().map(|route| route.value.clone()).collect();
         if dials.is_some() && dial.is_none() {

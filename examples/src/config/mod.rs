@@ -6,6 +6,7 @@
 mod account;
 mod cross;
 mod files;
+mod limits;
 mod listen;
 mod problem;
 mod rate;
@@ -18,7 +19,7 @@ pub use listen::{Listen, ListenUrl};
 pub use problem::{Place, Problem, Problems, Severity};
 pub use token::Token;
 
-use ilp_core::Rate;
+use ilp_core::{Limits, Rate};
 use ilp_oer::Address;
 use problem::Collector;
 use section::Section;
@@ -35,6 +36,8 @@ pub struct Config {
     pub allow_production: bool,
     /// Where the books are kept.
     pub store: Store,
+    /// How much of anything peers may use.
+    pub limits: Limits,
     /// Where peers can connect.
     pub listen: Vec<Listen>,
     /// The peers' accounts.
@@ -109,7 +112,7 @@ fn read(text: &str, folder: &Path, variables: Variables<'_>) -> (Option<Config>,
     (config, list.collect())
 }
 
-const KEYS: [&str; 6] = ["address", "allow_production", "store", "listen", "account", "rate"];
+const KEYS: [&str; 7] = ["address", "allow_production", "store", "limits", "listen", "account", "rate"];
 
 fn read_top<'t>(table: &'t DeTable<'t>, folder: &Path, variables: Variables<'_>, problems: &mut Collector<'_>) -> Option<Config> {
     let top = Section::new(String::new(), 0..0, table, &KEYS, problems);
@@ -121,6 +124,7 @@ fn read_top<'t>(table: &'t DeTable<'t>, folder: &Path, variables: Variables<'_>,
         checked.map_err(|why| problems.error(&address.at, format!("address {why}"))).ok()
     });
     let store = read_store(&top, problems);
+    let limits = limits::read(&top, problems);
     let (listen, listen_complete) = listen::read(&top, context, problems);
     let accounts = account::read(&top, context, address.as_ref(), problems);
     let rates = rate::read(&top, problems);
@@ -135,6 +139,7 @@ fn read_top<'t>(table: &'t DeTable<'t>, folder: &Path, variables: Variables<'_>,
         address: address?,
         allow_production,
         store: store?,
+        limits,
         listen: listen.into_iter().map(|listen| listen.value).collect(),
         accounts: accounts.into_iter().filter_map(|account| account.done).collect(),
         rates: rates.into_iter().map(|rate| rate.value).collect(),

@@ -114,6 +114,29 @@ denominator = 2
 }
 
 #[test]
+fn every_limit_can_be_set_by_its_name() {
+    let (config, list) =
+        read(&format!("{GOOD}\n[limits]\nping_ms = 7\nin_flight_value_per_account = \"18446744073709551615\""), Path::new(""), &variables);
+    assert_eq!(list, []);
+    assert_eq!(config.unwrap().limits, Limits { ping_ms: 7, ..Limits::default() });
+    for (line, expected) in [
+        ("ping_ms = 0", "limits: ping_ms is 0: nothing could be done any more"),
+        ("ping_ms = 4294967296", "limits: ping_ms is 4294967296; the most is 4294967295"),
+        ("pin_ms = 1", "limits: unknown key \"pin_ms\"; did you mean \"ping_ms\"?"),
+        ("output_backlog_max = 5", "limits: output_backlog_max is 5, less than output_backlog with 1048576"),
+        ("stall_ms = true", "limits: stall_ms must be a whole number from 0 to 18446744073709551615, not true or false"),
+    ] {
+        let found = problems(&format!("{GOOD}\n[limits]\n{line}"));
+        assert!(found.len() == 1 && found[0].contains(expected), "{line}: {found:?}");
+    }
+    let text = format!("{:?}", Limits::default());
+    let names: Vec<&str> = text.split([' ', ':']).filter(|word| word.contains('_') || *word == "handshakes").collect();
+    for name in names {
+        assert!(limits::names().contains(&name), "{name} can't be set");
+    }
+}
+
+#[test]
 fn where_we_dial_our_login_is_the_end_of_our_address() {
     let text = GOOD.replace("test.ann", "test.bob.ann").replace("scale = 6", "scale = 6\nurl = \"wss://bob.example\"");
     let (config, list) = read(&text, Path::new(""), &variables);
@@ -217,6 +240,7 @@ fn a_wrong_value_is_shown_with_its_place_and_what_it_should_be() {
                 "scale = 6\ncredit_limit = 18446744073709551616",
                 "10:16: error: account \"bob\": credit_limit is 18446744073709551616, out of range",
             ),
+            ("scale = 6", "scale = 6\nmax_in_flight = 0", "10:17: error: account \"bob\": max_in_flight is 0: no payment could pass"),
             ("scale = 6", "scale = 6\nmax_packet = 0", "10:14: error: account \"bob\": max_packet is 0: no payment could pass"),
             (
                 "scale = 6",

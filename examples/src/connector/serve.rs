@@ -18,6 +18,8 @@ pub(super) async fn serve(config: Config, file: &Path, patience: Duration, log: 
         Ok(signals) => signals,
         Err(error) => return cannot_start(&log, &format!("signals can't be listened to: {error}")),
     };
+    // Every connection is an open file; shells allow few by default, more on request. With fewer it works, for fewer peers.
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
     // Before anything is said: a second connector on the same ports shall end with one message.
     let listeners = match listen(&config, file).await {
         Ok(listeners) => listeners,
@@ -59,7 +61,7 @@ async fn listen(config: &Config, file: &Path) -> Result<Vec<ClpListener>, String
 
 fn build(config: &Config) -> ConnectorBuilder {
     let tokens = Tokens::new();
-    let mut builder = Connector::builder(config.address.as_str()).allow_production(config.allow_production);
+    let mut builder = Connector::builder(config.address.as_str()).allow_production(config.allow_production).limits(config.limits.clone());
     builder = match config.store {
         Store::Memory => builder.store(MemoryStore::new()),
     };

@@ -65,7 +65,12 @@ async fn start(order: &Order) -> Result<(Connector, Hello), Error> {
     let hello = Hello { port: listener.local_addr().port(), certificate: certificate.map(|own| own.cert.pem()) };
 
     let tokens = Tokens::new();
-    let limits = Limits { in_flight_per_account: order.in_flight_per_account, ..Limits::default() };
+    // As many as the load's window needs; with one window after the other, the memory of a transfer's answer comes on top.
+    let in_flight_per_account = order.in_flight_per_account;
+    let bytes = usize::try_from(in_flight_per_account)?.saturating_mul(2 * Limits::TRANSFER_BYTES);
+    let default = Limits::default();
+    let in_flight_bytes_per_account = bytes.max(default.in_flight_bytes_per_account);
+    let limits = Limits { in_flight_per_account, in_flight_bytes_per_account, ..default };
     let mut builder = Connector::builder(ADDRESS).store(MemoryStore::new()).limits(limits).endpoint(listener);
     let senders = order.senders.iter().map(|login| (login, u64::MAX));
     let receivers = order.receivers.iter().map(|login| (login, 0));

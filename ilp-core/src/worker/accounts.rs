@@ -17,7 +17,7 @@ pub(super) struct Account {
     pub(super) asset: usize,
     pub(super) credit_limit: i128,
     pub(super) max_packet: u64,
-    pub(super) in_flight_max: u64,
+    pub(super) max_in_flight: u64,
     pub(super) protocol: PeerProtocol,
     pub(super) sums: Sums,
     /// Always what `sums` add up to.
@@ -195,7 +195,7 @@ impl Worker {
             account.address = address;
             account.credit_limit = config.credit_limit.into();
             account.max_packet = config.max_packet;
-            account.in_flight_max = config.in_flight_max;
+            account.max_in_flight = config.max_in_flight;
             account.protocol = config.protocol;
             account.configured = true;
         }

@@ -124,7 +124,7 @@ impl Worker {
                         asset,
                         credit_limit: 0,
                         max_packet: 0,
-                        in_flight_max: 0,
+                        max_in_flight: 0,
                         protocol: PeerProtocol::Clp,
                         sums: state.sums,
                         balance,

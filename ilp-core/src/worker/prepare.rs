@@ -192,7 +192,7 @@ impl Worker {
         if account.remembered >= limits.remembered_per_account {
             return Err(overloaded((limits.remembered_per_account.into(), "transfers that are in flight or remembered")));
         }
-        account.incoming.check(limits, account.in_flight_max, payload, amount.get()).map_err(overloaded)?;
+        account.incoming.check(limits, account.max_in_flight, payload, amount.get()).map_err(overloaded)?;
         let parallelism = account.id.parallelism();
         let insufficient = |available, needed| Refusal::InsufficientBalance { account: account.id.clone(), available, needed, parallelism };
         let needed = i128::from(amount.get()).saturating_mul(parallelism.into());
@@ -266,7 +266,7 @@ impl Worker {
             let max = u64::try_from(limits.output_backlog).unwrap_or(u64::MAX);
             return Err(overloaded((max, "bytes waiting to be read by its peer")));
         }
-        hop.outgoing.check(limits, hop.in_flight_max, payload, amount).map_err(overloaded)?;
+        hop.outgoing.check(limits, hop.max_in_flight, payload, amount).map_err(overloaded)?;
         if hop.balance > SUM_MAX / 2 {
             return Err(Refusal::Internal("the next hop's balance can't grow any more"));
         }

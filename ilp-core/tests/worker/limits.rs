@@ -80,7 +80,7 @@ fn what_is_counted_is_the_same_after_a_crash_and_nothing_when_all_is_over() {
 
 #[test]
 fn value_in_flight_is_limited_both_ways() {
-    let narrow = |name: &str, credit, in_flight_max| AccountConfig { in_flight_max, ..account(name, credit) };
+    let narrow = |name: &str, credit, max_in_flight| AccountConfig { max_in_flight, ..account(name, credit) };
     let accounts = vec![narrow("alice", 1_000, 100), account("carol", 1_000), narrow("bob", 0, 150)];
     let mut bench = Bench::with(accounts, |_| {});
     let ((alice, _), (carol, _), (bob, _)) = (bench.connect("alice"), bench.connect("carol"), bench.connect("bob"));
