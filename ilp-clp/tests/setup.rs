@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use ilp_clp::{
-    Credentials, IncomingAnswer, IncomingRequest, Protocols, Request, Session, SessionConfig, SessionEvent, Setup, SetupConfig, SetupEvent,
-    SetupFailure,
+    Answer, Credentials, IncomingAnswer, IncomingRequest, Protocols, Request, Session, SessionConfig, SessionEvent, Setup, SetupConfig,
+    SetupEvent, SetupFailure,
 };
 use ilp_oer::clp::{Dialect, Entry, Fulfill, Prepare, ProtocolData};
 use ilp_oer::{Address, Amount, Condition, ErrorCode, Fulfillment, Timestamp, TransferId, sub};
@@ -236,9 +236,14 @@ fn a_vouched_wallet_is_acknowledged_as_a_claim() {
     let vouch = sub::Setup::VouchFor { coin: "XRP", network: "test", wallet: "rAcct", proof: b"sig" }.to_vec().unwrap();
     client.send(Request::Message(ProtocolData::entries(Dialect::Named, &[Entry::named("setup", 0, &vouch)])));
     exchange(&mut client, &mut server);
+    let Some(SetupEvent::Claim { request, .. }) = server.events.last() else { panic!("no claim: {:?}", server.events) };
+    let (request, mut frames) = (*request, Vec::new());
+    server.session.answer(request, Answer::Ack(ProtocolData::EMPTY), &mut frames).unwrap();
+    server.frames.append(&mut frames);
+    exchange(&mut client, &mut server);
     assert!(matches!(client.passed[..], [SessionEvent::Answered { answer: IncomingAnswer::Ack(_), .. }]));
     let (coin, network, wallet) = ("XRP".to_owned(), "test".to_owned(), "rAcct".to_owned());
-    assert_eq!(server.events.last(), Some(&SetupEvent::Claim { coin, network, wallet, proof: b"sig".to_vec() }));
+    assert_eq!(server.events.last(), Some(&SetupEvent::Claim { request, coin, network, wallet, proof: b"sig".to_vec() }));
 }
 
 #[test]
@@ -286,8 +291,8 @@ fn a_server_that_knows_no_list_of_protocols_is_used_without_extensions() {
     let accepted = sub::Setup::Authenticated { address: address("test.node.alice").as_addr() }.to_vec().unwrap();
     let mut frames = Vec::new();
     let entries = [Entry::named("setup", 0, &accepted)];
-    server.answer(1, ilp_clp::Answer::Response(ProtocolData::entries(Dialect::Named, &entries)), &mut frames).unwrap();
-    server.answer(2, ilp_clp::Answer::Ack(ProtocolData::EMPTY), &mut frames).unwrap();
+    server.answer(1, Answer::Response(ProtocolData::entries(Dialect::Named, &entries)), &mut frames).unwrap();
+    server.answer(2, Answer::Ack(ProtocolData::EMPTY), &mut frames).unwrap();
     for frame in frames {
         client.take(frame);
     }

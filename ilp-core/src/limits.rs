@@ -69,6 +69,9 @@ pub struct Limits {
     /// 1,500,000 is 100,000 a second for 15 seconds.
     pub remembered_per_account: u32,
 
+    /// Statements about ledger accounts that are kept for one account. Default 16: a peer has a few wallets.
+    pub claims_per_account: usize,
+
     // The connector.
     /// Payments to the connector's own addresses that are parked with the embedder's receiver at once.
     pub receiving: u32,
@@ -104,6 +107,7 @@ impl Default for Limits {
             in_flight_bytes_per_account: 3 << 20,
             in_flight_value_per_account: u64::MAX,
             remembered_per_account: 1_500_000,
+            claims_per_account: 16,
             receiving: 1_024,
             batches_in_flight: 64,
         }

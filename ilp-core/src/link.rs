@@ -93,6 +93,13 @@ pub enum LinkEvent {
         /// What came with it.
         payload: Payload,
     },
+    /// A statement about a ledger account.
+    Claim {
+        /// To be answered by [`LinkCommand::Answer`].
+        request: RequestId,
+        /// What it says.
+        claim: Claim,
+    },
     /// A request without money.
     Message {
         /// To be answered by [`LinkCommand::Answer`].
@@ -217,6 +224,28 @@ pub enum SubProtocol {
     Ccp,
     /// Anything else.
     Other,
+}
+
+/// What a peer states about a ledger account. It is kept, and has no effect as long as there is no ledger that could prove or use it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// What it states.
+    pub kind: ClaimKind,
+    /// The ledger account, as the peer writes it: an ILP address (`vouch`), or `coin/network/wallet` (setup 0.3).
+    pub subject: String,
+    /// What is to prove it; not checked.
+    pub proof: Bytes,
+}
+
+/// The kinds of [`Claim`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ClaimKind {
+    /// The ledger account is the peer's.
+    Mine,
+    /// Transfers to that account reach it.
+    ReachMe,
+    /// What it stated about that account holds no more.
+    RollBack,
 }
 
 /// How a request of ours ended.

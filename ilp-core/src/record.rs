@@ -4,6 +4,7 @@
 //! names the accounts and amounts itself, so that it can be applied even where the transfer's own record lies before the snapshot.
 
 use crate::account::AccountId;
+use crate::link::ClaimKind;
 use bytes::{Buf, BufMut};
 use ilp_oer::TransferId;
 
@@ -40,6 +41,8 @@ pub(crate) enum Record<'a> {
     Unconfirmed { key: TransferId },
     /// An incoming unconditional transfer.
     Charged { from: Leg, id: TransferId, digest: [u8; 16], expires_at: i64 },
+    /// The account's peer states something about a ledger account.
+    Claimed { no: AccountNo, kind: ClaimKind, subject: &'a str, proof: &'a [u8] },
     /// A snapshot begins: what follows and everything before is covered when it ends.
     SnapshotBegun,
     /// Part of a snapshot: an account as it stands.
@@ -187,6 +190,17 @@ impl<'a> Record<'a> {
                 out.put_u8(u8::from(state.owed));
             }
             Self::SnapshotEnded => out.put_u8(14),
+            Self::Claimed { no, kind, subject, proof } => {
+                out.put_u8(15);
+                out.put_u32(*no);
+                out.put_u8(match kind {
+                    ClaimKind::Mine => 1,
+                    ClaimKind::ReachMe => 2,
+                    ClaimKind::RollBack => 3,
+                });
+                put_bytes(out, subject.as_bytes());
+                put_bytes(out, proof);
+            }
         }
     }
 
@@ -241,6 +255,16 @@ impl<'a> Record<'a> {
                 owed: get_bool(rest)?,
             }),
             14 => Self::SnapshotEnded,
+            15 => {
+                let no = rest.try_get_u32().ok()?;
+                let kind = match rest.try_get_u8().ok()? {
+                    1 => ClaimKind::Mine,
+                    2 => ClaimKind::ReachMe,
+                    3 => ClaimKind::RollBack,
+                    _ => return None,
+                };
+                Self::Claimed { no, kind, subject: get_text(rest)?, proof: get_bytes(rest)? }
+            }
             _ => return None,
         })
     }

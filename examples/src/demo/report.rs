@@ -177,6 +177,7 @@ mod tests {
             credit_limit: 0,
             connected: true,
             in_flight: 0,
+            claims: Vec::new(),
             totals: Totals { outgoing_fulfilled: *balance, ..Totals::default() },
         };
         let worker = WorkerStatus {

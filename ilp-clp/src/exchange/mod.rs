@@ -256,7 +256,13 @@ impl Exchange {
     }
 
     fn hand_over_setup_events(&mut self, out: &mut ExchangeOutput) {
-        out.events.extend(self.setup_events.drain(..).map(ExchangeEvent::Setup));
+        for event in self.setup_events.drain(..) {
+            if let SetupEvent::Claim { request, .. } = &event {
+                // An empty ack always fits.
+                let _ = self.session.answer(*request, Answer::Ack(ProtocolData::EMPTY), &mut out.frames);
+            }
+            out.events.push(ExchangeEvent::Setup(event));
+        }
     }
 }
 

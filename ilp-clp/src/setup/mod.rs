@@ -275,8 +275,8 @@ impl Setup {
                 self.negotiate(theirs.iter(), session, events);
             }
             (State::Open, Ok(sub::Setup::VouchFor { coin, network, wallet, proof })) => {
-                let _ = session.answer(id, Answer::Ack(ProtocolData::EMPTY), frames);
                 events.push(SetupEvent::Claim {
+                    request: id,
                     coin: coin.to_owned(),
                     network: network.to_owned(),
                     wallet: wallet.to_owned(),

@@ -35,8 +35,10 @@ pub enum SetupEvent {
     },
     /// Both have listed their protocols: this is what they have in common.
     Negotiated(Protocols),
-    /// The peer states that a wallet is its own (setup 0.3). It has been acknowledged, which says that we heard it, no more.
+    /// The peer states that a wallet is its own (setup 0.3). To be acknowledged, which says that we heard it, no more.
     Claim {
+        /// What to answer.
+        request: u32,
         /// Such as `XRP`.
         coin: String,
         /// Such as `test`.

@@ -4,7 +4,7 @@ use super::batch::{Effect, ReplyId};
 use super::{AssetBook, ConnectionId, Worker, WorkerError};
 use crate::account::{AccountConfig, AccountId, Asset};
 use crate::limits::Limits;
-use crate::link::PeerProtocol;
+use crate::link::{Claim, PeerProtocol};
 use crate::record::{AccountNo, OWN, Record, Sums};
 use ilp_oer::Address;
 
@@ -34,6 +34,8 @@ pub(super) struct Account {
     /// In the configuration. Otherwise only its books are here.
     pub(super) configured: bool,
     pub(super) closing: Option<(bool, ReplyId)>,
+    /// What its peer states about ledger accounts.
+    pub(super) claims: Vec<Claim>,
 }
 
 /// What an account has in flight, one way.

@@ -216,7 +216,7 @@ impl Worker {
         self.reject(tag, &reason)
     }
 
-    fn answer(&mut self, connection: ConnectionId, request: RequestId, result: Result<(), Refusal>, now: Timestamp) {
+    pub(super) fn answer(&mut self, connection: ConnectionId, request: RequestId, result: Result<(), Refusal>, now: Timestamp) {
         let answer = match result {
             Ok(()) => Answer::Ack,
             Err(refusal) => Answer::Error(refusal.to_packet(&self.config.address, now)),

@@ -2,7 +2,7 @@
 
 use super::accounts::{Account, Flight};
 use super::{Active, Outcome, Transfer, Worker, WorkerError};
-use crate::link::PeerProtocol;
+use crate::link::{Claim, PeerProtocol};
 use crate::record::{AccountNo, AccountState, Leg, OWN, Prepared, Record, TransferState};
 use crate::wheel::Timer;
 use bytes::Bytes;
@@ -96,6 +96,11 @@ impl Worker {
                 Ok(())
             }
             Record::Transfer(state) => self.restore_transfer(state),
+            Record::Claimed { no, kind, subject, proof } => {
+                let claim = Claim { kind: *kind, subject: (*subject).to_owned(), proof: Bytes::copy_from_slice(proof) };
+                self.apply_claim(*no, claim);
+                Ok(())
+            }
             Record::SnapshotBegun | Record::SnapshotEnded => Ok(()),
         }
     }
@@ -135,6 +140,7 @@ impl Worker {
                         congested: false,
                         configured: false,
                         closing: None,
+                        claims: Vec::new(),
                     });
                 }
             }

@@ -67,6 +67,10 @@ impl Worker {
             LinkEvent::Transfer { request, id, amount, expires_at, payload } => {
                 self.on_unconditional(connection, request, id, amount, expires_at, &payload, now)
             }
+            LinkEvent::Claim { request, claim } => self.on_claim(connection, request, claim, now),
+            LinkEvent::Message { request, payload } if payload.protocol == SubProtocol::Vouch => {
+                self.on_vouch(connection, request, &payload.data, now)
+            }
             LinkEvent::Message { request, payload } => {
                 self.on_message(connection, request, &payload, now);
                 Ok(())
@@ -80,15 +84,14 @@ impl Worker {
     fn on_message(&mut self, connection: ConnectionId, request: RequestId, payload: &Payload, now: Timestamp) {
         let Some(account) = self.connections.get(&connection).and_then(|no| self.account(*no)) else { return };
         let answer = match self.message_response(account, payload) {
-            Ok(Some(data)) => Answer::Response(Payload { protocol: payload.protocol, data: Bytes::from(data) }),
-            Ok(None) => Answer::Ack,
+            Ok(data) => Answer::Response(Payload { protocol: payload.protocol, data: Bytes::from(data) }),
             Err(refusal) => Answer::Error(refusal.to_packet(&self.config.address, now)),
         };
         self.effect(Effect::Answer { connection, request, answer });
     }
 
-    /// What a message is answered with; `None` for an ack.
-    fn message_response(&self, account: &Account, payload: &Payload) -> Result<Option<Vec<u8>>, Refusal> {
+    /// What a message is answered with.
+    fn message_response(&self, account: &Account, payload: &Payload) -> Result<Vec<u8>, Refusal> {
         let malformed = |error: DecodeError| Refusal::Malformed(error.to_string());
         let answer = match payload.protocol {
             SubProtocol::None => return Err(Refusal::Empty),
@@ -115,12 +118,10 @@ impl Worker {
                 .to_vec(),
                 Liquidity::Answer(_) => return Err(Refusal::WrongKind("an answer is no request")),
             },
-            // Without a ledger there is nothing that a claim could be used for.
-            SubProtocol::Vouch => return Ok(None),
             SubProtocol::Ilp | SubProtocol::Payment | SubProtocol::Ilqp => return Err(message_refusal(&payload.data)),
-            SubProtocol::Ccp | SubProtocol::Other => return Err(Refusal::Unsupported),
+            SubProtocol::Vouch | SubProtocol::Ccp | SubProtocol::Other => return Err(Refusal::Unsupported),
         };
-        answer.map(Some).map_err(|_| Refusal::Internal("the answer can't be encoded"))
+        answer.map_err(|_| Refusal::Internal("the answer can't be encoded"))
     }
 }
 

@@ -16,6 +16,7 @@ mod accounts;
 mod answers;
 mod apply;
 mod batch;
+mod claims;
 mod connections;
 mod prepare;
 mod recover;

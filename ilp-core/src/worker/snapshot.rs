@@ -9,6 +9,7 @@
 
 use super::accounts::asset_text;
 use super::{Outcome, Transfer, Worker};
+use crate::link::Claim;
 use crate::record::{AccountNo, AccountState, Prepared, Record, TransferState};
 use std::collections::VecDeque;
 
@@ -91,6 +92,9 @@ impl Worker {
             let (Some(account), Ok(no)) = (account, AccountNo::try_from(no)) else { continue };
             let asset = self.asset(account.asset).map(asset_text).unwrap_or_default();
             Record::Account(AccountState { no, id: account.id.clone(), asset: &asset, sums: account.sums }).encode(&mut blob);
+            for Claim { kind, subject, proof } in &account.claims {
+                Record::Claimed { no, kind: *kind, subject, proof }.encode(&mut blob);
+            }
         }
         for book in &self.assets {
             Record::Own { asset: &asset_text(&book.asset), balance: book.own }.encode(&mut blob);

@@ -2,6 +2,7 @@
 
 use super::Worker;
 use crate::account::{AccountId, Asset};
+use crate::link::Claim;
 use ilp_oer::Address;
 
 /// Counted since the worker was opened.
@@ -57,6 +58,8 @@ pub struct AccountStatus {
     pub connected: bool,
     /// Transfers it sent that are held or whose answer it is owed.
     pub in_flight: u32,
+    /// What its peer states about ledger accounts; of no effect.
+    pub claims: Vec<Claim>,
     /// What the balance is made of.
     pub totals: Totals,
 }
@@ -114,6 +117,7 @@ impl Worker {
                 credit_limit: account.credit_limit,
                 connected: account.connection.is_some(),
                 in_flight: account.incoming.count,
+                claims: account.claims.clone(),
                 totals: Totals {
                     incoming_prepared: sums.incoming_prepared,
                     incoming_fulfilled: sums.incoming_fulfilled,

@@ -4,6 +4,7 @@
 mod bench;
 mod books;
 mod checks;
+mod claims;
 mod endings;
 mod late;
 mod limits;

@@ -8,7 +8,7 @@ use ilp_clp::{
 };
 use ilp_core::Limits;
 use ilp_core::link::{
-    Answer, Credentials, IncomingPrepare, Link, LinkCommand, LinkEvent, LinkOutput, PeerProtocol, RequestId, SubProtocol,
+    Answer, Claim, ClaimKind, Credentials, IncomingPrepare, Link, LinkCommand, LinkEvent, LinkOutput, PeerProtocol, RequestId, SubProtocol,
 };
 use ilp_oer::clp::{Dialect, Fulfill, Prepare, ProtocolData, Reject, RejectionReason};
 use ilp_oer::{Address, Timestamp};
@@ -107,8 +107,11 @@ impl ClpLink {
                     out.events.push(LinkEvent::Authenticate(Credentials { protocol, account, token, target }));
                 }
                 SetupEvent::Authenticated { address } => out.events.push(LinkEvent::Authenticated { address }),
-                // Without a ledger there is nothing that a claim could be used for.
-                SetupEvent::Negotiated(_) | SetupEvent::Claim { .. } => {}
+                SetupEvent::Claim { request, coin, network, wallet, proof } => {
+                    let claim = Claim { kind: ClaimKind::Mine, subject: format!("{coin}/{network}/{wallet}"), proof: proof.into() };
+                    out.events.push(LinkEvent::Claim { request, claim });
+                }
+                SetupEvent::Negotiated(_) => {}
                 SetupEvent::Failed(failure) => out.close = Some(failure.to_string()),
             }
         }
