@@ -6,6 +6,7 @@ mod strategies;
 
 use ilp_oer::clp::{self, Dialect, Extensions};
 use ilp_oer::sub::{Balance, Info, Liquidity, Setup, Vouch};
+use ilp_oer::value::{NamedEntry, SeedEntry};
 use ilp_oer::{Curve, DecodeError, Timestamp, ilp};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -26,7 +27,7 @@ proptest! {
 
     #[test]
     fn no_packet_decodes_cut_short_or_with_more_behind(
-        ilp in ilp_value(), named in clp_value(named_entry()), seed in clp_value(seed_entry()), tail in vec(any::<u8>(), 1..4),
+        ilp in ilp_value(), named in clp_value::<NamedEntry>(), seed in clp_value::<SeedEntry>(), tail in vec(any::<u8>(), 1..4),
     ) {
         cut_and_extended(&ilp.to_vec().unwrap(), &tail, |bytes| ilp::Packet::decode(bytes).map(drop));
         cut_and_extended(&named.to_vec().unwrap(), &tail, |bytes| clp(bytes, Dialect::Named));
@@ -36,7 +37,7 @@ proptest! {
     /// Whatever decodes after a change is another packet in its own one form.
     #[test]
     fn a_changed_byte_makes_another_packet_or_none(
-        ilp in ilp_value(), named in clp_value(named_entry()), at in any::<prop::sample::Index>(), change in 1..=255_u8,
+        ilp in ilp_value(), named in clp_value::<NamedEntry>(), at in any::<prop::sample::Index>(), change in 1..=255_u8,
     ) {
         let original = ilp.to_vec().unwrap();
         let mut bytes = original.clone();

@@ -8,7 +8,7 @@ use ilp_oer::clp::{self, Extensions};
 use ilp_oer::ilp::{self, ErrorPacket};
 use ilp_oer::oer::{self, Reader};
 use ilp_oer::sub::{Balance, Info, Liquidity, LiquidityAnswer, ProtocolList, Setup, Vouch, VouchKind};
-use ilp_oer::value::{ClpValue, EntryValue, IlpValue};
+use ilp_oer::value::{ClpValue, EntryValue, IlpValue, NamedEntry, SeedEntry};
 use ilp_oer::{Address, Amount, Condition, ErrorCode, Fulfillment, Timestamp, TransferId};
 use proptest::prelude::*;
 use serde::Serialize;
@@ -34,12 +34,12 @@ proptest! {
     }
 
     #[test]
-    fn clp_packets_with_names(value in clp_value(named_entry())) {
+    fn clp_packets_with_names(value in clp_value::<NamedEntry>()) {
         clp_round_trip(&value);
     }
 
     #[test]
-    fn clp_packets_with_numbers(value in clp_value(seed_entry())) {
+    fn clp_packets_with_numbers(value in clp_value::<SeedEntry>()) {
         clp_round_trip(&value);
     }
 
