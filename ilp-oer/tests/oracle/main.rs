@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod check;
+mod damage;
+mod differences;
 mod model;
 #[path = "../strategies/mod.rs"]
 mod strategies;
