@@ -15,6 +15,8 @@ pub struct Network {
     pub connector: Connector,
     /// Its books.
     pub store: MemoryStore,
+    /// Who may log in; tests add to it.
+    pub tokens: Arc<Tokens>,
     /// What peers dial.
     pub url: String,
     /// What its operator was told.
@@ -29,21 +31,26 @@ impl Network {
 
     /// Starts it with a change.
     pub async fn with(change: impl FnOnce(ConnectorBuilder) -> ConnectorBuilder) -> Self {
+        Self::at("test.ann", change).await
+    }
+
+    /// Starts it under another address.
+    pub async fn at(address: &str, change: impl FnOnce(ConnectorBuilder) -> ConnectorBuilder) -> Self {
         let store = MemoryStore::new();
-        let tokens = Tokens::new();
+        let tokens = Arc::new(Tokens::new());
         let notices = Arc::<Mutex<Vec<Notice>>>::default();
         let heard = notices.clone();
-        let mut builder = Connector::builder("test.ann").store(store.clone()).on_notice(move |notice| heard.lock().unwrap().push(notice));
+        let mut builder = Connector::builder(address).store(store.clone()).on_notice(move |notice| heard.lock().unwrap().push(notice));
         for (name, credit_limit) in [("alice", 1_000), ("bob", 0)] {
             let id = AccountId::new(1, name).unwrap();
             tokens.insert(name.as_bytes(), id.clone(), PeerProtocol::Clp, format!("{name}-token").as_bytes());
             builder = builder.account(AccountConfig { credit_limit, ..AccountConfig::new(id, Asset::new("XRP", 6)) });
         }
-        let address = ilp_oer::Address::new("test.ann").unwrap();
+        let address = ilp_oer::Address::new(address).unwrap();
         let listener = ClpListener::bind(address, "ws://127.0.0.1:0", None).await.unwrap();
         let url = listener.url();
-        let connector = change(builder.authenticator(Arc::new(tokens)).endpoint(listener)).start().await.unwrap();
-        Self { connector, store, url, notices }
+        let connector = change(builder.authenticator(tokens.clone()).endpoint(listener)).start().await.unwrap();
+        Self { connector, store, tokens, url, notices }
     }
 
     /// A peer that has logged in.
