@@ -3,6 +3,7 @@
 
 use ahash::RandomState;
 use std::collections::HashMap;
+use std::fmt::{self, Debug};
 use std::hash::Hash;
 
 /// Places in one chunk of a slab.
@@ -83,10 +84,15 @@ impl<T> Slots<T> {
 }
 
 /// A hash map in parts.
-#[derive(Debug)]
 pub(crate) struct PartedMap<K, V> {
     parts: Vec<HashMap<K, V, RandomState>>,
     hasher: RandomState,
+}
+
+impl<K: Debug, V: Debug> Debug for PartedMap<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.parts.iter().flatten()).finish()
+    }
 }
 
 impl<K: Hash + Eq, V> PartedMap<K, V> {

@@ -4,6 +4,7 @@
 //! its next deadline, so nothing is ever searched or removed.
 
 use ilp_oer::Timestamp;
+use std::fmt::{self, Debug};
 
 /// Milliseconds a tick.
 pub(crate) const TICK_MS: i64 = 10;
@@ -16,12 +17,19 @@ pub(crate) struct Timer {
     pub(crate) check: u32,
 }
 
-#[derive(Debug)]
 pub(crate) struct Wheel {
     slots: Vec<Vec<Timer>>,
     /// The tick that was fired last.
     tick: i64,
     len: usize,
+}
+
+impl Debug for Wheel {
+    /// Only the slots with something in them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let slots = self.slots.iter().enumerate().filter(|(_, timers)| !timers.is_empty());
+        f.debug_map().entry(&"tick", &self.tick).entries(slots).finish()
+    }
 }
 
 impl Wheel {

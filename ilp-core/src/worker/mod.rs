@@ -44,7 +44,7 @@ use bytes::Bytes;
 use ilp_oer::{Address, Condition, ErrorCode, Fulfillment, Timestamp, TransferId};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::record::Leg;
 
@@ -73,9 +73,9 @@ pub struct Worker {
     config: WorkerConfig,
     rng: ChaCha12Rng,
     assets: Vec<AssetBook>,
-    rates: HashMap<(usize, usize), (u64, u64)>,
+    rates: BTreeMap<(usize, usize), (u64, u64)>,
     accounts: Vec<Option<Account>>,
-    by_id: HashMap<crate::AccountId, AccountNo>,
+    by_id: BTreeMap<crate::AccountId, AccountNo>,
     connections: HashMap<ConnectionId, AccountNo, RandomState>,
     routes: Routes<AccountNo>,
     /// Every transfer that is in flight or remembered.

@@ -8,7 +8,7 @@ use crate::routes::Routes;
 use crate::store::OpenedSlot;
 use crate::wheel::Wheel;
 use ilp_oer::Timestamp;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// A worker that can't be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -49,9 +49,9 @@ impl Worker {
         let mut worker = Self {
             rng,
             assets: Vec::new(),
-            rates: HashMap::new(),
+            rates: BTreeMap::new(),
             accounts: Vec::new(),
-            by_id: HashMap::new(),
+            by_id: BTreeMap::new(),
             connections: HashMap::with_hasher(connections),
             routes,
             transfers: Slots::new(),
