@@ -16,8 +16,10 @@ use zeroize::Zeroizing;
 
 /// The longest pause after the first failure; it doubles with each further one …
 const PAUSE_MIN: Duration = Duration::from_millis(200);
-/// … up to this, and is back at the first one after a connection that lasted longer than this.
+/// … up to this.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
+/// After a connection that lasted this long it begins again at the first one: the peer is there and takes us.
+const LASTED: Duration = Duration::from_secs(1);
 
 /// An endpoint that keeps a connection to one peer, dialling again when it is lost.
 pub struct ClpDialler {
@@ -77,12 +79,13 @@ impl Endpoint for ClpDialler {
         let mut pause = PAUSE_MIN;
         loop {
             let began = Instant::now();
-            if let Err(reason) = self.connect(&connections).await {
-                let endpoint = format!("account {} at {}", self.account, self.shown);
-                connections.notice(Notice::EndpointTrouble { endpoint, reason });
-            }
-            if began.elapsed() > PAUSE_MAX {
-                pause = PAUSE_MIN;
+            match self.connect(&connections).await {
+                Ok(()) if began.elapsed() >= LASTED => pause = PAUSE_MIN,
+                Ok(()) => {}
+                Err(reason) => {
+                    let endpoint = format!("account {} at {}", self.account, self.shown);
+                    connections.notice(Notice::EndpointTrouble { endpoint, reason });
+                }
             }
             tokio::time::sleep(jittered(pause)).await;
             pause = pause.saturating_mul(2).min(PAUSE_MAX);
@@ -102,5 +105,17 @@ fn jittered(pause: Duration) -> Duration {
 impl Debug for ClpDialler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClpDialler").field("account", &self.account).field("url", &self.shown).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jitter_takes_up_to_half_of_a_pause_and_differs() {
+        let pauses: Vec<Duration> = (0..100).map(|_| jittered(PAUSE_MAX)).collect();
+        assert!(pauses.iter().all(|pause| (PAUSE_MAX / 2..=PAUSE_MAX).contains(pause)), "{pauses:?}");
+        assert!(pauses.iter().any(|pause| *pause != pauses[0]));
     }
 }

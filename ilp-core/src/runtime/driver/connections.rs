@@ -203,6 +203,10 @@ impl Driver {
         self.inputs.push(Input::Disconnected { connection: connection.id });
         let peer = std::mem::take(&mut connection.new.peer);
         self.shared.notices.send(Notice::Disconnected { account: connection.authenticated.take(), peer, reason });
+        // Good-byes are for those whose connections may take memory; in a crowd of strangers nobody gets one.
+        if self.closing.len() >= self.shared.limits.unauthenticated.saturating_add(self.connections.len()) {
+            return;
+        }
         // Closed in good order, or what was written last might not arrive.
         let mut transport = connection.new.transport;
         let close = async move { std::future::poll_fn(|cx| transport.poll_close(cx)).await };
