@@ -40,6 +40,9 @@ pub struct Limits {
     pub authentication_failure_doublings: u32,
 
     // Connections of accounts.
+    /// Milliseconds between two logins of one account: a login that comes earlier waits. Default 100: a login looks through everything
+    /// that is in flight, for what has to be said again.
+    pub login_ms: u32,
     /// Milliseconds of silence after which a peer is asked for a sign of life. Default 10,000: network address translators forget
     /// connections after 30 s.
     pub ping_ms: u32,
@@ -98,6 +101,7 @@ impl Default for Limits {
             unauthenticated_ms: 10_000,
             authentication_failure_ms: 50,
             authentication_failure_doublings: 6,
+            login_ms: 100,
             ping_ms: 10_000,
             pong_ms: 20_000,
             stall_ms: 10_000,

@@ -382,3 +382,19 @@ async fn a_dead_peer_is_found_and_its_account_can_be_told_so() {
     assert!(notices.iter().any(|notice| notice.contains("no sign of life")), "{notices:?}");
     let _ = network.connector.stop(Duration::ZERO).await;
 }
+
+#[tokio::test]
+async fn an_account_that_logs_in_again_and_again_waits_its_turn() {
+    let limits = Limits { login_ms: 300, ..Limits::default() };
+    let network = Network::with(|builder| builder.limits(limits)).await;
+    let mut first = network.login("alice").await;
+    let began = std::time::Instant::now();
+    let mut second = network.login("alice").await;
+    assert!(began.elapsed() >= Duration::from_millis(300), "let in after {:?}", began.elapsed());
+    // The newest wins, and nobody else is concerned.
+    assert_eq!(first.next_or_end().await, None);
+    second.message(names::LIQUIDITY, &Liquidity::Request.to_vec().unwrap()).await;
+    assert!(matches!(second.next().await, Seen::Response(..)));
+    let _bob = network.login("bob").await;
+    let _ = network.connector.stop(Duration::ZERO).await;
+}

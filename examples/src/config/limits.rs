@@ -32,7 +32,7 @@ impl Field<'_> {
 
 type Key = (&'static str, fn(&mut Limits) -> Field<'_>);
 
-const KEYS: [Key; 23] = [
+const KEYS: [Key; 24] = [
     ("frame_bytes", |l| Field::Usize(&mut l.frame_bytes)),
     ("entries_per_packet", |l| Field::Usize(&mut l.entries_per_packet)),
     ("undecodable_packets", |l| Field::U64(&mut l.undecodable_packets)),
@@ -44,6 +44,7 @@ const KEYS: [Key; 23] = [
     ("unauthenticated_ms", |l| Field::U32(&mut l.unauthenticated_ms)),
     ("authentication_failure_ms", |l| Field::U32(&mut l.authentication_failure_ms)),
     ("authentication_failure_doublings", |l| Field::U32(&mut l.authentication_failure_doublings)),
+    ("login_ms", |l| Field::U32(&mut l.login_ms)),
     ("ping_ms", |l| Field::U32(&mut l.ping_ms)),
     ("pong_ms", |l| Field::U32(&mut l.pong_ms)),
     ("stall_ms", |l| Field::U32(&mut l.stall_ms)),

@@ -29,6 +29,8 @@ pub(super) struct Connection {
     pub(super) since: Timestamp,
     /// More waits for it than its peer reads; the worker knows.
     pub(super) congested: bool,
+    /// It is an account's from this time on: its last login was only just before.
+    pub(super) let_in_at: Option<(Timestamp, AccountId)>,
     /// Wrong credentials are answered at this time.
     pub(super) refuse_at: Option<Timestamp>,
     pub(super) output: LinkOutput,
@@ -49,6 +51,7 @@ impl Connection {
             authenticated: None,
             since: now,
             congested: false,
+            let_in_at: None,
             refuse_at: None,
             output: LinkOutput::default(),
             waker,

@@ -3,6 +3,7 @@
 use super::super::connection::Connection;
 use super::super::{NewConnection, Notice};
 use super::{CLOSE_MAX, Driver, LINK_TICK_MS};
+use crate::account::AccountId;
 use crate::link::{LinkCommand, LinkEvent};
 use crate::worker::{ConnectionId, Input};
 use ilp_oer::Timestamp;
@@ -118,13 +119,12 @@ impl Driver {
         match event {
             LinkEvent::Authenticate(credentials) => match self.shared.authenticator.authenticate(&credentials) {
                 Some(account) => {
-                    let address = self.worker.address().join(account.name());
-                    self.authenticated(place, account);
-                    let command = match address {
-                        Ok(address) => LinkCommand::Accept { address },
-                        Err(_) => LinkCommand::Refuse,
-                    };
-                    self.link_command(place, command, now);
+                    let pause = i64::from(self.shared.limits.login_ms);
+                    let at = self.logins.get(&account).map(|last| last.saturating_add_millis(pause));
+                    match (at.filter(|at| *at > now), self.connections.get_mut(place)) {
+                        (Some(at), Some(connection)) => connection.let_in_at = Some((at, account)),
+                        _ => self.let_in(place, account, now),
+                    }
                 }
                 None => self.refuse(place, now),
             },
@@ -140,7 +140,18 @@ impl Driver {
         }
     }
 
-    pub(super) fn authenticated(&mut self, place: usize, account: crate::AccountId) {
+    fn let_in(&mut self, place: usize, account: AccountId, now: Timestamp) {
+        self.logins.insert(account.clone(), now);
+        let address = self.worker.address().join(account.name());
+        self.authenticated(place, account);
+        let command = match address {
+            Ok(address) => LinkCommand::Accept { address },
+            Err(_) => LinkCommand::Refuse,
+        };
+        self.link_command(place, command, now);
+    }
+
+    pub(super) fn authenticated(&mut self, place: usize, account: AccountId) {
         let Some(connection) = self.connections.get_mut(place) else { return };
         connection.authenticated = Some(account.clone());
         self.shared.notices.send(Notice::Connected { account: account.clone(), peer: connection.new.peer.clone() });
@@ -179,11 +190,14 @@ impl Driver {
         for place in places {
             let Some(connection) = self.connections.get_mut(place) else { continue };
             connection.tick(now);
+            let let_in = connection.let_in_at.take_if(|(at, _)| *at <= now);
             let refuse = connection.refuse_at.is_some_and(|at| at <= now);
             let too_long = connection.authenticated.is_none()
                 && connection.refuse_at.is_none()
                 && now.millis_since(connection.since) > i64::from(self.shared.limits.unauthenticated_ms);
-            if refuse {
+            if let Some((_, account)) = let_in {
+                self.let_in(place, account, now);
+            } else if refuse {
                 connection.refuse_at = Some(Timestamp::MAX);
                 self.link_command(place, LinkCommand::Refuse, now);
             } else if too_long {

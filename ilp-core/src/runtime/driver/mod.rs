@@ -12,6 +12,7 @@ use super::events::EventQueue;
 use super::ready::Ready;
 use super::supervisor::Shared;
 use super::{ConnectionStatus, Notice};
+use crate::account::AccountId;
 use crate::link::LinkEvent;
 use crate::receiver::IncomingPayment;
 use crate::refusal::Refusal;
@@ -73,6 +74,8 @@ pub(super) struct Driver {
     link_tick: Timestamp,
     /// Connections that nobody has authenticated on, oldest first; some may be over or known by now.
     strangers: VecDeque<ConnectionId>,
+    /// When each account last logged in.
+    logins: HashMap<AccountId, Timestamp>,
     auth_failures: u32,
     last_failure_step: Timestamp,
     events_out: EventQueue,
@@ -116,6 +119,7 @@ impl Driver {
             sleep_until: None,
             link_tick: now,
             strangers: VecDeque::new(),
+            logins: HashMap::new(),
             auth_failures: 0,
             last_failure_step: now,
             stop: None,
