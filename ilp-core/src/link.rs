@@ -127,6 +127,8 @@ pub struct Credentials {
     pub token: Zeroizing<Vec<u8>>,
     /// The account it wants to talk to; empty for the connector itself.
     pub target: Vec<u8>,
+    /// The SHA-256 of the certificate that the connection has shown; filled in by the driver, which knows the transport.
+    pub certificate: Option<[u8; 32]>,
 }
 
 impl Debug for Credentials {

@@ -9,7 +9,7 @@ use super::{Context, values};
 use ilp_core::link::PeerProtocol;
 use ilp_core::{AccountConfig, AccountId, Asset};
 use ilp_oer::Address;
-use ilp_plugins::clp::{TlsClientConfig, Url};
+use ilp_plugins::clp::{TlsClientConfig, Url, certificate_fingerprint};
 
 /// An account and how its peer is recognised or found.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub struct Account {
     pub token: Token,
     /// There if we dial the peer; otherwise it dials us.
     pub dial: Option<Dial>,
+    /// The SHA-256 of the certificate that a peer which dials us has to show.
+    pub certificate: Option<[u8; 32]>,
 }
 
 /// Where a peer is to be found.
@@ -48,7 +50,7 @@ pub(super) struct AccountRead {
     pub(super) done: Option<Account>,
 }
 
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 16] = [
     "name",
     "parallelism",
     "asset",
@@ -62,6 +64,9 @@ const KEYS: [&str; 13] = [
     "routes",
     "login",
     "ca",
+    "certificate",
+    "cert",
+    "key",
 ];
 const PROTOCOLS: [PeerProtocol; 3] = [PeerProtocol::Clp, PeerProtocol::ClpSeed, PeerProtocol::Clp2017];
 
@@ -94,6 +99,7 @@ fn read_one(section: Section<'_>, context: Context<'_>, own: Option<&Address>, p
     let routes = read_routes(&section, context, problems);
     let dials = section.get("url").map(|url| url.span());
     let dial = read_dial(&section, context, problems);
+    let certificate = read_certificate(&section, context, problems);
     let login = read_login(&section, id.as_ref(), dials.is_some(), own, problems);
     if protocol == Some(PeerProtocol::Clp2017) {
         check_path(&section, token.as_ref(), login.as_ref(), problems);
@@ -105,10 +111,10 @@ fn read_one(section: Section<'_>, context: Context<'_>, own: Option<&Address>, p
         config.max_in_flight = max_in_flight.map_or(config.max_in_flight, |max| max.value);
         config.protocol = protocol?;
         config.routes = routes.iter().map(|route| route.value.clone()).collect();
-        if dials.is_some() && dial.is_none() {
+        if (dials.is_some() && dial.is_none()) || (section.get("certificate").is_some() && certificate.is_none()) {
             return None;
         }
-        Some(Account { config, login: login.as_ref()?.value.clone(), token: token?, dial })
+        Some(Account { config, login: login.as_ref()?.value.clone(), token: token?, dial, certificate })
     })();
     AccountRead { title: section.title, id, asset, routes, login, dials, done }
 }
@@ -176,8 +182,13 @@ fn read_routes(section: &Section<'_>, context: Context<'_>, problems: &mut Colle
 
 fn read_dial(section: &Section<'_>, context: Context<'_>, problems: &mut Collector<'_>) -> Option<Dial> {
     if section.get("url").is_none() {
-        if section.get("ca").is_some() {
-            problems.error(&section.at("ca"), section.say("ca is for peers that we dial: take it out, or write the peer's url"));
+        for key in ["ca", "cert", "key"] {
+            if section.get(key).is_some() {
+                problems.error(
+                    &section.at(key),
+                    section.say(&format!("{key} is for peers that we dial: take it out, or write the peer's url")),
+                );
+            }
         }
         return None;
     }
@@ -191,8 +202,13 @@ fn read_dial(section: &Section<'_>, context: Context<'_>, problems: &mut Collect
         }
     };
     if !url.is_tls() {
-        if section.get("ca").is_some() {
-            problems.error(&section.at("ca"), section.say("ca isn't used by ws://, which isn't encrypted: write wss:// in url"));
+        for key in ["ca", "cert", "key"] {
+            if section.get(key).is_some() {
+                problems.error(
+                    &section.at(key),
+                    section.say(&format!("{key} isn't used by ws://, which isn't encrypted: write wss:// in url")),
+                );
+            }
         }
         if !is_loopback(url.host()) {
             problems.warning(
@@ -208,12 +224,54 @@ fn read_dial(section: &Section<'_>, context: Context<'_>, problems: &mut Collect
         ("url", TlsClientConfig::public_roots())
     };
     match tls {
-        Ok(tls) => Some(Dial { url, tls }),
+        Ok(tls) => Some(Dial { tls: with_own_certificate(tls, section, context, problems)?, url }),
         Err(error) => {
             problems.unusable(
                 &section.at(key),
                 section.say(&format!("{key} can't be used: {error}; ca must be the peer's certificate as PEM text")),
             );
+            None
+        }
+    }
+}
+
+/// Our own certificate, for a peer that asks for one.
+fn with_own_certificate(
+    tls: TlsClientConfig,
+    section: &Section<'_>,
+    context: Context<'_>,
+    problems: &mut Collector<'_>,
+) -> Option<TlsClientConfig> {
+    if section.get("cert").is_none() && section.get("key").is_none() {
+        return Some(tls);
+    }
+    for (key, other) in [("cert", "key"), ("key", "cert")] {
+        if section.get(key).is_none() {
+            section.missing(key, &format!("it goes with {other}: write {key} = \"<PEM file>\""), problems);
+        }
+    }
+    let cert = files::read_key(section, "cert", Contents::Public, context.folder, problems);
+    let key = files::read_key(section, "key", Contents::Secret, context.folder, problems);
+    match tls.with_certificate_pem(&cert?, &key?) {
+        Ok(tls) => Some(tls),
+        Err(error) => {
+            problems.unusable(&section.at("cert"), section.say(&format!("cert and key can't be used: {error}")));
+            None
+        }
+    }
+}
+
+/// The certificate that a peer which dials us has to show.
+fn read_certificate(section: &Section<'_>, context: Context<'_>, problems: &mut Collector<'_>) -> Option<[u8; 32]> {
+    if section.get("certificate").is_some() && section.get("url").is_some() {
+        problems.error(&section.at("certificate"), section.say("certificate is for peers that dial us: write ca for one that we dial"));
+        return None;
+    }
+    let pem = files::read_key(section, "certificate", Contents::Public, context.folder, problems)?;
+    match certificate_fingerprint(&pem) {
+        Ok(fingerprint) => Some(fingerprint),
+        Err(error) => {
+            problems.unusable(&section.at("certificate"), section.say(&format!("certificate can't be used: {error}")));
             None
         }
     }

@@ -49,7 +49,7 @@ pub(super) fn is_loopback(host: &str) -> bool {
     host.parse::<IpAddr>().map_or_else(|_| host.eq_ignore_ascii_case("localhost"), |ip| ip.is_loopback())
 }
 
-const KEYS: [&str; 4] = ["url", "parallelism", "cert", "key"];
+const KEYS: [&str; 5] = ["url", "parallelism", "cert", "key", "client_ca"];
 const EXAMPLE: &str = "such as wss://0.0.0.0:7443";
 
 /// The second value says whether all entries could be read.
@@ -87,7 +87,7 @@ fn read_one(section: &Section<'_>, context: Context<'_>, problems: &mut Collecto
 }
 
 fn plain(section: &Section<'_>, url: &ListenUrl, at: &Span, problems: &mut Collector<'_>) {
-    for key in ["cert", "key"] {
+    for key in ["cert", "key", "client_ca"] {
         if section.get(key).is_some() {
             problems
                 .error(&section.at(key), section.say(&format!("{key} isn't used by ws://, which isn't encrypted: write wss:// in url")));
@@ -111,11 +111,28 @@ fn certificate(section: &Section<'_>, context: Context<'_>, problems: &mut Colle
     let key = files::read_key(section, "key", Contents::Secret, context.folder, problems);
     let (cert, key) = (cert?, key?);
     match TlsServerConfig::from_pem(&cert, &key) {
-        Ok(tls) => Some(tls),
+        Ok(tls) => clients(tls, section, context, problems),
         Err(error) => {
             let why =
                 format!("cert and key can't be used: {error}; cert must be a PEM chain, the server's first, and key its PEM private key");
             problems.unusable(&section.at("cert"), section.say(&why));
+            None
+        }
+    }
+}
+
+/// What is asked of clients: a certificate of one of these authorities, or whatever certificate they have. The latter matters only for
+/// accounts that are pinned to one.
+fn clients(tls: TlsServerConfig, section: &Section<'_>, context: Context<'_>, problems: &mut Collector<'_>) -> Option<TlsServerConfig> {
+    let result = match section.get("client_ca") {
+        Some(_) => tls.with_client_ca_pem(&*files::read_key(section, "client_ca", Contents::Public, context.folder, problems)?),
+        None => tls.asking_for_certificates(),
+    };
+    match result {
+        Ok(tls) => Some(tls),
+        Err(error) => {
+            let why = format!("client_ca can't be used: {error}; it must be PEM certificates of authorities");
+            problems.unusable(&section.at("client_ca"), section.say(&why));
             None
         }
     }

@@ -27,6 +27,7 @@ Exit codes:
     4  it can't start: port taken, store, certificate
   130  stopped at once by a second Ctrl-C, without waiting for payments in flight
 
+SIGHUP reads certificates and keys again; connections that are there go on.
 Ctrl-C and SIGTERM take no new payments and wait for those in flight; a second one stops at once.
 
 Examples:

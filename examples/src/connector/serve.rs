@@ -1,7 +1,8 @@
 //! A connector from a configuration, from start to stop.
 
+use super::signals::Signal;
 use super::{Exit, Log, Signals};
-use crate::config::{Config, Store};
+use crate::config::{self, Checked, Config, Store};
 use crate::show::{Table, units};
 use ilp_core::Tokens;
 use ilp_core::runtime::{Connector, ConnectorBuilder, StopReport};
@@ -38,7 +39,12 @@ pub(super) async fn serve(config: Config, file: &Path, patience: Duration, log: 
         Err(error) => return cannot_start(&log, &error.to_string()),
     };
     log.line(format_args!("connector {} is running", config.address));
-    let signal = signals.next().await;
+    let signal = loop {
+        match signals.next().await {
+            Signal::Stop(name) => break name,
+            Signal::Reload => reload(&config, file, &log),
+        }
+    };
     stop(connector, signal, patience, &mut signals, &log).await
 }
 
@@ -74,13 +80,44 @@ fn build(config: &Config) -> ConnectorBuilder {
                 let dialler = ClpDialler::new(config.address.clone(), id, protocol, url, &account.login, account.token.as_bytes(), tls);
                 builder = builder.endpoint(dialler);
             }
-            None => tokens.insert(account.login.as_bytes(), id, protocol, account.token.as_bytes()),
+            None => {
+                let (login, token) = (account.login.as_bytes(), account.token.as_bytes());
+                tokens.insert_with_certificate(login, id, protocol, token, account.certificate);
+            }
         }
     }
     for rate in &config.rates {
         builder = builder.rate(rate.clone());
     }
     builder.authenticator(Arc::new(tokens))
+}
+
+/// Takes certificates and keys from their files again; connections that are there go on with what they have.
+fn reload(config: &Config, file: &Path, log: &Log) {
+    let Checked { config: again, problems } = config::load(file, &|name| std::env::var_os(name));
+    for problem in problems.to_string().lines() {
+        log.line(problem);
+    }
+    let Some(again) = again else {
+        log.line("SIGHUP: the certificates stay as they were");
+        return;
+    };
+    let (mut listeners, mut peers) = (0_usize, 0_usize);
+    for listen in &config.listen {
+        let same = again.listen.iter().find(|other| other.url == listen.url && other.parallelism == listen.parallelism);
+        if let (Some(tls), Some(with)) = (&listen.tls, same.and_then(|same| same.tls.as_ref())) {
+            tls.replace(with);
+            listeners = listeners.saturating_add(1);
+        }
+    }
+    for account in &config.accounts {
+        let same = again.accounts.iter().find(|other| other.config.id == account.config.id);
+        if let (Some(dial), Some(with)) = (&account.dial, same.and_then(|same| same.dial.as_ref())) {
+            dial.tls.replace(&with.tls);
+            peers = peers.saturating_add(usize::from(dial.url.is_tls()));
+        }
+    }
+    log.line(format_args!("SIGHUP: certificates read again for {listeners} listeners and {peers} peers that we dial; nothing else is"));
 }
 
 fn say_places(config: &Config, places: &[String], log: &Log) {
@@ -105,7 +142,7 @@ async fn stop(connector: Connector, signal: &str, patience: Duration, signals: &
     log.line(format_args!("{signal}: stopping; waiting up to {seconds} for payments in flight, once more stops at once"));
     let report = tokio::select! {
         report = connector.stop(patience) => report,
-        signal = signals.next() => {
+        signal = signals.stop() => {
             log.line(format_args!("{signal} again: stopped at once"));
             return Exit::Interrupted;
         }

@@ -74,10 +74,10 @@ pub async fn run(options: Options, out: &mut impl Write) -> Result<Verdict, Demo
     let mut signals = Signals::listen().map_err(DemoError::Signals)?;
     let stop = AtomicBool::new(false);
     let twice = async {
-        let signal = signals.next().await;
+        let signal = signals.stop().await;
         stop.store(true, Ordering::Relaxed);
         let _ = writeln!(std::io::stderr(), "{signal}: waiting for payments in flight, once more stops at once");
-        signals.next().await;
+        signals.stop().await;
     };
     tokio::select! {
         verdict = show_payments(options, out, &stop) => verdict,

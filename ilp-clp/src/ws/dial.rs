@@ -49,7 +49,7 @@ async fn connect(url: &Url, tls: &TlsClientConfig, limits: &SocketLimits) -> Res
     let remote = tcp.peer_addr()?;
     let stream = if url.is_tls() {
         let name = ServerName::try_from(url.host().to_owned()).map_err(|_| DialError::ServerName)?;
-        let connector = TlsConnector::from(tls.0.clone());
+        let connector = TlsConnector::from(tls.current());
         let stream = connector.connect(name, tcp).await.map_err(DialError::Tls)?;
         Stream::tls(stream)
     } else {

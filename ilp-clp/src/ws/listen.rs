@@ -102,7 +102,7 @@ async fn handshake(tcp: TcpStream, remote: SocketAddr, tls: Option<TlsServerConf
         tcp.set_nodelay(true).ok()?;
         let stream = match tls {
             Some(config) => {
-                let stream = TlsAcceptor::from(config.0).accept(tcp).await.ok()?;
+                let stream = TlsAcceptor::from(config.current()).accept(tcp).await.ok()?;
                 Stream::tls(stream)
             }
             None => Stream::plain(tcp),

@@ -6,21 +6,23 @@ use super::stream::Stream;
 use bytes::Bytes;
 use futures::{Sink, Stream as _};
 use std::collections::VecDeque;
+use std::fmt::{self, Debug};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use thiserror::Error;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
+use zeroize::Zeroizing;
 
 /// A WebSocket connection whose handshake is done.
 ///
 /// Drive it from one task: [`poll_receive`](Self::poll_receive) until it is pending, [`send`](Self::send) what there is to say, then
 /// [`poll_flush`](Self::poll_flush) once; at the end [`poll_close`](Self::poll_close). After an error only dropping is left.
-#[derive(Debug)]
 pub struct Socket {
     ws: WebSocketStream<Stream>,
-    path: String,
+    /// May hold a token.
+    path: Zeroizing<String>,
     remote: SocketAddr,
     outgoing: VecDeque<Bytes>,
     outgoing_bytes: usize,
@@ -78,7 +80,7 @@ impl Socket {
     pub(super) fn new(ws: WebSocketStream<Stream>, path: String, remote: SocketAddr, limits: &SocketLimits) -> Self {
         Self {
             ws,
-            path,
+            path: Zeroizing::new(path),
             remote,
             outgoing: VecDeque::new(),
             outgoing_bytes: 0,
@@ -229,6 +231,12 @@ impl Socket {
         self.counters
     }
 
+    /// The SHA-256 of the certificate that the other end has shown, and whose key it holds; `None` without TLS, and for a client that has
+    /// shown none.
+    pub fn certificate(&self) -> Option<[u8; 32]> {
+        self.ws.get_ref().certificate()
+    }
+
     /// Path and query of the request that opened the connection. It may hold a secret: don't log it.
     pub fn path(&self) -> &str {
         &self.path
@@ -237,6 +245,12 @@ impl Socket {
     /// The other end's address.
     pub fn remote_addr(&self) -> SocketAddr {
         self.remote
+    }
+}
+
+impl Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Socket").field("remote", &self.remote).field("counters", &self.counters).finish_non_exhaustive()
     }
 }
 

@@ -1,5 +1,6 @@
 //! A TCP connection, plain or inside TLS.
 
+use super::tls::fingerprint;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -28,6 +29,12 @@ impl Stream {
 
     pub(super) fn tls(tls: impl Into<TlsStream<TcpStream>>) -> Self {
         Self { kind: Kind::Tls(Box::new(tls.into())), written: 0 }
+    }
+
+    /// The SHA-256 of the certificate that the peer has shown.
+    pub(super) fn certificate(&self) -> Option<[u8; 32]> {
+        let Kind::Tls(tls) = &self.kind else { return None };
+        tls.get_ref().1.peer_certificates()?.first().map(fingerprint)
     }
 
     pub(super) fn written(&self) -> u64 {

@@ -4,17 +4,36 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
-use std::sync::Arc;
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme};
+use sha2::{Digest, Sha256};
+use std::sync::{Arc, PoisonError, RwLock};
 use thiserror::Error;
 
-/// A server's certificate and key.
+/// A server's certificate and key, and what it asks of clients. Clones share what [`replace`](Self::replace) replaces.
 #[derive(Debug, Clone)]
-pub struct TlsServerConfig(pub(super) Arc<ServerConfig>);
+pub struct TlsServerConfig(Shared<ServerConfig>);
 
-/// Which servers a client trusts.
+/// Which servers a client trusts, and how it shows who it is. Clones share what [`replace`](Self::replace) replaces.
 #[derive(Debug, Clone)]
-pub struct TlsClientConfig(pub(super) Arc<ClientConfig>);
+pub struct TlsClientConfig(Shared<ClientConfig>);
+
+type Shared<T> = Arc<RwLock<Arc<T>>>;
+
+fn shared<T>(config: T) -> Shared<T> {
+    Arc::new(RwLock::new(Arc::new(config)))
+}
+
+fn current<T>(shared: &Shared<T>) -> Arc<T> {
+    Arc::clone(&shared.read().unwrap_or_else(PoisonError::into_inner))
+}
+
+fn replace<T>(shared: &Shared<T>, with: &Shared<T>) {
+    let with = current(with);
+    *shared.write().unwrap_or_else(PoisonError::into_inner) = with;
+}
 
 /// Why certificates or keys can't be used.
 #[derive(Debug, Error)]
@@ -28,6 +47,9 @@ pub enum TlsError {
     /// The certificate or key is refused, for example because they don't belong together.
     #[error("cannot use the certificate: {0}")]
     Rustls(#[from] rustls::Error),
+    /// No client could be verified by these authorities.
+    #[error("cannot verify clients: {0}")]
+    Verifier(#[from] rustls::server::VerifierBuilderError),
 }
 
 impl TlsServerConfig {
@@ -42,12 +64,50 @@ impl TlsServerConfig {
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_single_cert(chain, key)?;
-        Ok(Self(Arc::new(config)))
+        Ok(Self(shared(config)))
     }
 
-    /// From settings of the caller's own, for example with client certificates.
+    /// From settings of the caller's own.
     pub fn from_rustls(config: Arc<ServerConfig>) -> Self {
-        Self(config)
+        Self(Arc::new(RwLock::new(config)))
+    }
+
+    /// The same, but a client is asked for a certificate. It may have none, or any whose key it holds: whether that is the right one for the
+    /// account that it claims is for whoever authenticates it ([`Socket::certificate`](super::Socket::certificate)).
+    ///
+    /// # Errors
+    /// If the cryptographic provider refuses its own defaults; not expected.
+    pub fn asking_for_certificates(&self) -> Result<Self, TlsError> {
+        let verifier = AnyCertificate { provider: Arc::new(ring::default_provider()) };
+        self.with_verifier(Arc::new(verifier))
+    }
+
+    /// The same, but a client must have a certificate from one of the authorities in a PEM text; without one its handshake fails.
+    ///
+    /// # Errors
+    /// If the text holds no certificate, or one that can't be an authority.
+    pub fn with_client_ca_pem(&self, roots: &[u8]) -> Result<Self, TlsError> {
+        let provider = Arc::new(ring::default_provider());
+        let roots = Arc::new(roots_from_pem(roots)?);
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build()?;
+        self.with_verifier(verifier)
+    }
+
+    /// From now on handshakes use what `with` has, for all clones of this. Connections that are there go on.
+    pub fn replace(&self, with: &Self) {
+        replace(&self.0, &with.0);
+    }
+
+    pub(super) fn current(&self) -> Arc<ServerConfig> {
+        current(&self.0)
+    }
+
+    fn with_verifier(&self, verifier: Arc<dyn ClientCertVerifier>) -> Result<Self, TlsError> {
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_client_cert_verifier(verifier)
+            .with_cert_resolver(Arc::clone(&self.current().cert_resolver));
+        Ok(Self(shared(config)))
     }
 }
 
@@ -65,11 +125,7 @@ impl TlsClientConfig {
     /// # Errors
     /// If the text holds no certificate, or one that can't be an authority.
     pub fn with_roots_pem(roots: &[u8]) -> Result<Self, TlsError> {
-        let mut store = RootCertStore::empty();
-        for certificate in certificates_from_pem(roots)? {
-            store.add(certificate)?;
-        }
-        Self::with_roots(store)
+        Self::with_roots(roots_from_pem(roots)?)
     }
 
     /// Trusts exactly one server certificate, the first in a PEM text, whoever signed it and whatever names it holds: the way for
@@ -86,12 +142,33 @@ impl TlsClientConfig {
             .dangerous()
             .with_custom_certificate_verifier(verifier)
             .with_no_client_auth();
-        Ok(Self(Arc::new(config)))
+        Ok(Self(shared(config)))
     }
 
     /// From settings of the caller's own, for example with a client certificate.
     pub fn from_rustls(config: Arc<ClientConfig>) -> Self {
-        Self(config)
+        Self(Arc::new(RwLock::new(config)))
+    }
+
+    /// The same, and shows this certificate to servers that ask for one: PEM chain and PEM private key.
+    ///
+    /// # Errors
+    /// If either can't be read, or they don't belong together.
+    pub fn with_certificate_pem(&self, certificates: &[u8], key: &[u8]) -> Result<Self, TlsError> {
+        let (chain, key) = (certificates_from_pem(certificates)?, PrivateKeyDer::from_pem_slice(key)?);
+        let own = CertifiedKey::from_der(chain, key, &ring::default_provider())?;
+        let mut config = ClientConfig::clone(&self.current());
+        config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(own));
+        Ok(Self(shared(config)))
+    }
+
+    /// From now on handshakes use what `with` has, for all clones of this. Connections that are there go on.
+    pub fn replace(&self, with: &Self) {
+        replace(&self.0, &with.0);
+    }
+
+    pub(super) fn current(&self) -> Arc<ClientConfig> {
+        current(&self.0)
     }
 
     fn with_roots(store: RootCertStore) -> Result<Self, TlsError> {
@@ -99,8 +176,30 @@ impl TlsClientConfig {
             .with_safe_default_protocol_versions()?
             .with_root_certificates(store)
             .with_no_client_auth();
-        Ok(Self(Arc::new(config)))
+        Ok(Self(shared(config)))
     }
+}
+
+/// The SHA-256 of the first certificate in a PEM text: what an account's peer can be pinned to, and what
+/// [`Socket::certificate`](super::Socket::certificate) gives.
+///
+/// # Errors
+/// If the text holds no certificate.
+pub fn certificate_fingerprint(pem: &[u8]) -> Result<[u8; 32], TlsError> {
+    let first = certificates_from_pem(pem)?.into_iter().next().ok_or(TlsError::NoCertificate)?;
+    Ok(fingerprint(&first))
+}
+
+pub(super) fn fingerprint(certificate: &CertificateDer<'_>) -> [u8; 32] {
+    Sha256::digest(certificate).into()
+}
+
+fn roots_from_pem(pem: &[u8]) -> Result<RootCertStore, TlsError> {
+    let mut store = RootCertStore::empty();
+    for certificate in certificates_from_pem(pem)? {
+        store.add(certificate)?;
+    }
+    Ok(store)
 }
 
 fn certificates_from_pem(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
@@ -132,6 +231,53 @@ impl ServerCertVerifier for OneCertificate {
         } else {
             Err(rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
         }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Takes any certificate of a client that proves to hold its key: whose it is, is decided after the login.
+#[derive(Debug)]
+struct AnyCertificate {
+    provider: Arc<CryptoProvider>,
+}
+
+impl ClientCertVerifier for AnyCertificate {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn verify_client_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        Ok(ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(

@@ -1,17 +1,18 @@
 //! Where to dial: `ws://host:port/path` and `wss://…`.
 
-use std::fmt::{self, Display};
+use std::fmt::{self, Debug, Display};
 use std::str::FromStr;
 use thiserror::Error;
 use tokio_tungstenite::tungstenite::http::Uri;
+use zeroize::Zeroizing;
 
 /// A parsed `ws://` or `wss://` URL.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Url {
     tls: bool,
     host: String,
     port: u16,
-    path: String,
+    path: Zeroizing<String>,
 }
 
 /// Why a text isn't a URL that can be dialled.
@@ -79,6 +80,13 @@ impl Url {
     }
 }
 
+/// Like [`Display`]: without the path.
+impl Debug for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Url({self})")
+    }
+}
+
 /// Without the path, which may hold a secret.
 impl Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -117,7 +125,7 @@ impl FromStr for Url {
             }
         };
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
-        Ok(Self { tls, host: host.to_owned(), port, path: path.to_owned() })
+        Ok(Self { tls, host: host.to_owned(), port, path: path.to_owned().into() })
     }
 }
 

@@ -36,6 +36,11 @@ pub enum Notice {
         /// What went wrong.
         reason: String,
     },
+    /// An endpoint on or to another machine isn't encrypted: tokens and payments can be read on the way.
+    Unencrypted {
+        /// Which endpoint.
+        endpoint: String,
+    },
     /// The worker threw its state away, closed its connections and opened its slot again.
     Restarted {
         /// Why.
@@ -60,6 +65,10 @@ impl fmt::Display for Notice {
             }
             Self::AuthenticationFailed { peer } => write!(f, "wrong credentials from {peer}"),
             Self::EndpointTrouble { endpoint, reason } => write!(f, "{endpoint}: {reason}"),
+            Self::Unencrypted { endpoint } => write!(
+                f,
+                "{endpoint} is not encrypted and not on this machine only: tokens and payments can be read on the way; use wss://"
+            ),
             Self::Restarted { cause } => write!(f, "the worker threw its state away and opened its slot again: {cause}"),
             Self::CommitUnknown { seq, cause } => write!(f, "the outcome of batch {seq} is unknown, sending it again: {cause}"),
         }

@@ -30,6 +30,8 @@ pub trait Transport: Debug + Send {
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()>;
     /// Bytes queued and not yet with the operating system.
     fn backlog(&self) -> usize;
+    /// The SHA-256 of the certificate that the peer has shown, and whose key it holds.
+    fn certificate(&self) -> Option<[u8; 32]>;
     /// Frames and bytes so far.
     fn traffic(&self) -> Traffic;
 }

@@ -54,7 +54,11 @@ impl ClpDialler {
             PeerProtocol::Clp2017 => self.url.join(&[&self.login, &String::from_utf8_lossy(&self.token)]),
             PeerProtocol::Clp | PeerProtocol::ClpSeed => self.url.clone(),
         };
+        // Where it leads is known only when it is there: a name may stand for this machine.
         let socket = dial(&url, &self.tls, &socket_limits(connections.limits())).await.map_err(|error| error.to_string())?;
+        if !self.url.is_tls() && !socket.remote_addr().ip().is_loopback() {
+            connections.notice(Notice::Unencrypted { endpoint: format!("account {} at {}", self.account, self.shown) });
+        }
         let link = ClpLink::outgoing(&self.connector, self.protocol, self.login.as_bytes(), &self.token);
         let link = Box::new(link.with_limits(connections.limits()));
         let (alive, ended) = oneshot::channel();

@@ -104,7 +104,7 @@ impl ClpLink {
                         (false, Some(Dialect::Seed)) => PeerProtocol::ClpSeed,
                         (false, _) => PeerProtocol::Clp,
                     };
-                    out.events.push(LinkEvent::Authenticate(Credentials { protocol, account, token, target }));
+                    out.events.push(LinkEvent::Authenticate(Credentials { protocol, account, token, target, certificate: None }));
                 }
                 SetupEvent::Authenticated { address } => out.events.push(LinkEvent::Authenticated { address }),
                 SetupEvent::Claim { request, coin, network, wallet, proof } => {

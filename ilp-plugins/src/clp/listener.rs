@@ -4,7 +4,7 @@ use super::transport::socket_limits;
 use super::{ClpLink, ClpTransport};
 use async_trait::async_trait;
 use ilp_clp::ws::{Listener, SocketLimits, TlsServerConfig, Url, UrlError};
-use ilp_core::runtime::{Connections, Endpoint, NewConnection};
+use ilp_core::runtime::{Connections, Endpoint, NewConnection, Notice};
 use ilp_oer::Address;
 use std::io;
 use std::net::SocketAddr;
@@ -84,6 +84,9 @@ impl ClpListener {
 impl Endpoint for ClpListener {
     async fn run(&self, connections: Connections) {
         let mut listener = self.listener.lock().await;
+        if !self.tls && !self.local.ip().is_loopback() {
+            connections.notice(Notice::Unencrypted { endpoint: self.url() });
+        }
         listener.set_limits(socket_limits(connections.limits()));
         loop {
             let socket = listener.accept().await;

@@ -14,4 +14,4 @@ pub use link::ClpLink;
 pub use listener::{BindError, ClpListener};
 pub use transport::ClpTransport;
 
-pub use ilp_clp::ws::{SocketLimits, TlsClientConfig, TlsError, TlsServerConfig, Url, UrlError};
+pub use ilp_clp::ws::{SocketLimits, TlsClientConfig, TlsError, TlsServerConfig, Url, UrlError, certificate_fingerprint};

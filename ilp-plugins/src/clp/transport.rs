@@ -39,6 +39,10 @@ impl Transport for ClpTransport {
         self.0.queued_bytes()
     }
 
+    fn certificate(&self) -> Option<[u8; 32]> {
+        self.0.certificate()
+    }
+
     fn traffic(&self) -> Traffic {
         let counters = self.0.counters();
         Traffic {

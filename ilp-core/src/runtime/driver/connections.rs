@@ -4,7 +4,7 @@ use super::super::connection::Connection;
 use super::super::{NewConnection, Notice};
 use super::{CLOSE_MAX, Driver, LINK_TICK_MS};
 use crate::account::AccountId;
-use crate::link::{LinkCommand, LinkEvent};
+use crate::link::{Credentials, LinkCommand, LinkEvent};
 use crate::worker::{ConnectionId, Input};
 use ilp_oer::Timestamp;
 
@@ -117,17 +117,10 @@ impl Driver {
 
     pub(super) fn link_event(&mut self, place: usize, id: ConnectionId, event: LinkEvent, now: Timestamp) {
         match event {
-            LinkEvent::Authenticate(credentials) => match self.shared.authenticator.authenticate(&credentials) {
-                Some(account) => {
-                    let pause = i64::from(self.shared.limits.login_ms);
-                    let at = self.logins.get(&account).map(|last| last.saturating_add_millis(pause));
-                    match (at.filter(|at| *at > now), self.connections.get_mut(place)) {
-                        (Some(at), Some(connection)) => connection.let_in_at = Some((at, account)),
-                        _ => self.let_in(place, account, now),
-                    }
-                }
-                None => self.refuse(place, now),
-            },
+            LinkEvent::Authenticate(mut credentials) => {
+                credentials.certificate = self.connections.get(place).and_then(|connection| connection.new.transport.certificate());
+                self.authenticate(place, &credentials, now);
+            }
             LinkEvent::Authenticated { .. } => {
                 if let Some(account) = self.connections.get_mut(place).and_then(|connection| connection.new.account.take()) {
                     self.authenticated(place, account);
@@ -137,6 +130,19 @@ impl Driver {
                 // A link says nothing about money before this; were it to, it would be ignored by the worker.
                 self.inputs.push(Input::Link { connection: id, event });
             }
+        }
+    }
+
+    fn authenticate(&mut self, place: usize, credentials: &Credentials, now: Timestamp) {
+        let Some(account) = self.shared.authenticator.authenticate(credentials) else {
+            self.refuse(place, now);
+            return;
+        };
+        let pause = i64::from(self.shared.limits.login_ms);
+        let at = self.logins.get(&account).map(|last| last.saturating_add_millis(pause));
+        match (at.filter(|at| *at > now), self.connections.get_mut(place)) {
+            (Some(at), Some(connection)) => connection.let_in_at = Some((at, account)),
+            _ => self.let_in(place, account, now),
         }
     }
 
