@@ -210,6 +210,7 @@ impl Worker {
                     answered_on: None,
                     in_time: false,
                     recovered: self.replaying,
+                    answer_recovered: false,
                 }))
                 .map_err(full)?,
             ),
@@ -259,9 +260,11 @@ impl Worker {
         let Some(transfer) = place.and_then(|index| self.transfers.get_mut(index)) else { return };
         transfer.outcome = outcome;
         let (from, to, active) = (transfer.from, transfer.to, transfer.active);
+        let answer_recovered = self.replaying;
         let mut packet = 0;
         if let Some(active) = active.and_then(|a| usize::try_from(a).ok()).and_then(|a| self.active.get_mut(a)) {
             active.reason = Bytes::copy_from_slice(reason);
+            active.answer_recovered = answer_recovered;
             packet = std::mem::take(&mut active.packet).len();
         }
         if let Some(account) = self.account_mut(from.account) {

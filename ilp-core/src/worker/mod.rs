@@ -164,7 +164,10 @@ struct Active {
     answered_on: Option<ConnectionId>,
     /// The answer was first handed to a live connection before the incoming side's expiry.
     in_time: bool,
+    /// Held by an earlier process, which may have sent the prepare …
     recovered: bool,
+    /// … and decided by it too: it may have sent the answer.
+    answer_recovered: bool,
 }
 
 /// What an answer brings back: the transfer's place, a few bits that tell its tenants apart, and whether it was the prepare or the answer.

@@ -71,7 +71,7 @@ impl Worker {
             // Acknowledged before, and asked for again.
             return dedupes.then(|| Released::Command(connection, self.outcome_command(tag, id, outcome, Bytes::new(), now)));
         };
-        let sent_before = active.answer_sends > 0 || active.recovered;
+        let sent_before = active.answer_sends > 0 || active.answer_recovered;
         if active.answered_on == Some(connection) || (sent_before && !dedupes) {
             return None;
         }

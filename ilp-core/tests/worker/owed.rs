@@ -181,3 +181,24 @@ fn a_2017_sender_that_was_away_gets_its_answer_once() {
     let (alice, out) = bench.connect("alice");
     assert!(to(alice, &out).is_empty());
 }
+
+#[test]
+fn a_2017_sender_gets_an_answer_that_was_decided_after_a_crash_once() {
+    for fulfilled in [true, false] {
+        let mut bench = Bench::with(vec![of_2017("alice", 100), account("bob", 0)], |_| {});
+        let (alice, _) = bench.connect("alice");
+        let (bob, _) = bench.connect("bob");
+        let (_, id) = prepared(bob, &bench.prepare(alice, 1, "test.ann.bob", 10));
+        let mut bench = bench.crash();
+        // Only the prepare may have been sent before: nobody can have sent what wasn't known.
+        let (alice, out) = bench.connect("alice");
+        assert!(to(alice, &out).is_empty(), "{out:?}");
+        let (bob, _) = bench.connect("bob");
+        let out = if fulfilled { bench.fulfill(bob, id, 1) } else { bench.reject(bob, id) };
+        assert_eq!(outcome(alice, &out).1.is_ok(), fulfilled);
+        let (alice, out) = bench.connect("alice");
+        assert!(to(alice, &out).is_empty(), "{out:?}");
+        let (alice, out) = bench.crash().connect("alice");
+        assert!(to(alice, &out).is_empty(), "{out:?}");
+    }
+}
