@@ -68,7 +68,7 @@ class Connection {
       case 'fulfill':
       case 'reject':
         this.peer.once('outcome', packet.transferId)
-        this.ack(packet.requestId)
+        if (!this.peer.policy.mute) this.ack(packet.requestId)
         return this.peer.outcome(packet, this)
       case 'message':
         return this.message(packet)

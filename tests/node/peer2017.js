@@ -133,8 +133,9 @@ const commands = {
   },
   /** The first number of its requests, whether all have that one, the ledger account that it vouches for, whether it dials again. */
   habits: (habits) => Object.assign(peer, habits),
-  policy: ({ answer = 'fulfill', fulfillments = [], reason, response = false }) => {
-    peer.policy = { answer, fulfillments, reason, response }
+  /** What it does with payments; whether it acknowledges by Response; whether it leaves outcomes unacknowledged. */
+  policy: ({ answer = 'fulfill', fulfillments = [], reason, response = false, mute = false }) => {
+    peer.policy = { answer, fulfillments, reason, response, mute }
   },
   info: (_, on) => on.request({ type: 'message', entries: entries.infoRequest }),
   balance: (_, on) => on.request({ type: 'message', entries: entries.balanceRequest }),

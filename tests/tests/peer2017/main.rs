@@ -1,9 +1,12 @@
 //! A peer from 2017 and the connector as it is: see "A peer from 2017" in `docs/testing.md`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod captured;
 mod client;
 mod refused;
 mod sensitive;
+mod server;
+mod twice;
 
 use ilp_core::link::PeerProtocol;
 use ilp_core::{AccountConfig, AccountId, Asset};
