@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable, reason = "a test fails by panicking")]
 
 mod clock;
+pub mod models;
 mod network;
 mod peer;
 mod peer2017;
