@@ -163,17 +163,16 @@ impl Connector {
     /// Steps and releases until nothing more comes of it.
     fn drive(&mut self, mut inputs: Vec<Input>, out: &mut Out) {
         loop {
-            if !inputs.is_empty() || self.worker.next_step().is_some_and(|at| at <= self.at()) {
-                let batch = self.worker.step(self.at(), &mut inputs).unwrap();
-                if !batch.is_empty() {
-                    self.held.push_back(batch);
-                }
+            let batch = self.worker.step(self.at(), &mut inputs).unwrap();
+            let idle = batch.is_empty();
+            if !idle {
+                self.held.push_back(batch);
             }
             while self.held.front().is_some_and(|batch| self.at_once || batch.commit.is_none()) {
                 let Some(batch) = self.held.pop_front() else { break };
                 self.release(batch, &mut inputs, out);
             }
-            if inputs.is_empty() && self.worker.next_step().is_none_or(|at| at > self.at()) {
+            if idle && inputs.is_empty() {
                 return;
             }
         }
