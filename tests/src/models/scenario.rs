@@ -159,25 +159,28 @@ impl Scenario {
 const TIMERS: [Timer; 4] = [Timer::Answer, Timer::Grace, Timer::Hold, Timer::Late];
 const PEERS: [[bool; 2]; 4] = [[true, true], [false, true], [true, false], [false, false]];
 
-/// What the ordinary tests run.
+/// What the ordinary tests run: payments without faults; one payment with a cut and a timer; two payments with a cut.
 pub fn small() -> Vec<Scenario> {
     use Answers::{Any, Fulfill, Reject};
-    let mut all = Vec::new();
-    for dedupes in PEERS {
-        all.push(Scenario::new(1, dedupes, [Fulfill, Reject]));
-        all.push(Scenario::new(2, dedupes, [Fulfill, Fulfill]));
-        all.push(Scenario::new(3, dedupes, [Fulfill, Reject]));
-        for timer in TIMERS {
-            for peer in 0..2 {
-                all.push(Scenario::new(0, dedupes, [Any, Any]).cut(peer, false).timer(timer));
-            }
-        }
-        for peer in 0..2 {
-            all.push(Scenario::new(1, dedupes, [Fulfill, Fulfill]).cut(peer, false));
-        }
-    }
-    all.push(Scenario::new(0, PEERS[0], [Any, Any]).cut(1, false).timer(Timer::Hold).refusing_repeats());
-    all
+    let [both, next_hop, sender, none] = PEERS;
+    let one = |dedupes| Scenario::new(0, dedupes, [Any, Any]);
+    vec![
+        Scenario::new(1, both, [Fulfill, Reject]),
+        Scenario::new(2, both, [Fulfill, Fulfill]),
+        Scenario::new(3, both, [Fulfill, Reject]),
+        one(both).cut(0, false).timer(Timer::Answer),
+        one(both).cut(1, false).timer(Timer::Answer),
+        one(both).cut(1, false).timer(Timer::Grace),
+        one(both).cut(1, false).timer(Timer::Hold).refusing_repeats(),
+        one(both).cut(0, false).timer(Timer::Late),
+        one(next_hop).cut(0, false).timer(Timer::Hold),
+        one(sender).cut(1, false).timer(Timer::Answer),
+        one(none).cut(0, false).timer(Timer::Answer),
+        one(none).cut(1, false).timer(Timer::Grace),
+        one(both).cut(0, true).any_commit(),
+        Scenario::new(1, both, [Fulfill, Fulfill]).cut(1, false),
+        Scenario::new(1, none, [Fulfill, Fulfill]).cut(1, false),
+    ]
 }
 
 /// Everything: about two thousand scenarios.
