@@ -1,7 +1,9 @@
 //! Takes a connector and its peers through every order of what can happen; see `docs/testing.md`.
 
 use clap::Parser;
-use ilp_tests::models::{Coverage, Explored, Found, Model, Scenario, Step, Violation, World, explore, large, replay, shortest, small};
+use ilp_tests::models::{
+    Coverage, Exchanges, Explored, Found, Model, Scenario, Step, Subject, Violation, World, explore, large, replay, shortest, small,
+};
 use serde_json::json;
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::process::ExitCode;
@@ -51,7 +53,13 @@ fn main() -> ExitCode {
     }
     let held = match options.replay.is_empty() {
         true => run(&options, scenarios),
-        false => retrace(&Arc::new(scenarios.remove(0)), &options.replay),
+        false => {
+            let scenario = Arc::new(scenarios.remove(0));
+            match scenario.subject {
+                Subject::Connector => retrace(|| World::new(&scenario), &options.replay),
+                Subject::Exchange | Subject::TwoExchanges => retrace(|| Exchanges::new(&scenario), &options.replay),
+            }
+        }
     };
     if held { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }
@@ -63,18 +71,24 @@ fn run(options: &Options, scenarios: Vec<Scenario>) -> bool {
     let (mut total, mut whole) = (Coverage::default(), 0);
     for (n, scenario) in scenarios.into_iter().enumerate() {
         let (scenario, started) = (Arc::new(scenario), Instant::now());
-        let start = || World::new(&scenario);
         let watch = |coverage: &Coverage| {
             progress(&format!("{n}/{count} {}: {} interleavings, {} states", scenario.name, coverage.interleavings, coverage.states));
             deadline.is_none_or(|deadline| Instant::now() < deadline)
         };
-        let explored = explore(start, watch);
+        let explored = match scenario.subject {
+            Subject::Connector => explore(|| World::new(&scenario), watch),
+            Subject::Exchange | Subject::TwoExchanges => explore(|| Exchanges::new(&scenario), watch),
+        };
         add(&mut total, &explored.coverage);
         whole += u32::from(explored.whole);
         report(options.json, &scenario.name, &explored, started.elapsed());
         if let Some(found) = explored.found {
-            let brief = shortest(start, found.violation.check, found.schedule.len()).unwrap_or(found);
-            tell(options, &scenario, &brief, total.interleavings);
+            match scenario.subject {
+                Subject::Connector => tell(options, &scenario.name, || World::new(&scenario), found, total.interleavings),
+                Subject::Exchange | Subject::TwoExchanges => {
+                    tell(options, &scenario.name, || Exchanges::new(&scenario), found, total.interleavings);
+                }
+            }
             return false;
         }
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
@@ -115,24 +129,25 @@ fn report(as_json: bool, name: &str, explored: &Explored<Step>, took: Duration) 
 }
 
 /// A broken rule: what happened, and the command that shows it again.
-fn tell(options: &Options, scenario: &Arc<Scenario>, found: &Found<Step>, interleavings: u128) {
-    let Found { violation: Violation { check, what }, schedule } = found;
+fn tell<M: Model<Step = Step>>(options: &Options, name: &str, start: impl Fn() -> M, found: Found<Step>, interleavings: u128) {
+    let brief = shortest(&start, found.violation.check, found.schedule.len()).unwrap_or(found);
+    let Found { violation: Violation { check, what }, schedule } = brief;
     let steps: Vec<String> = schedule.iter().map(Step::to_string).collect();
     let large = if options.large { "--large " } else { "" };
-    let command = format!("cargo run --bin interleavings -- {large}--scenario {} --replay {}", scenario.name, steps.join(","));
+    let command = format!("cargo run --bin interleavings -- {large}--scenario {name} --replay {}", steps.join(","));
     if options.json {
-        say(&json!({ "check": check.name(), "what": what, "scenario": scenario.name, "interleavings": interleavings.to_string(),
+        say(&json!({ "check": check.name(), "what": what, "scenario": name, "interleavings": interleavings.to_string(),
             "steps": steps, "replay": command })
         .to_string());
         return;
     }
     say(&format!("\nbroken after {interleavings} interleavings: {check}\n  {what}\nshortest order:"));
-    narrate(scenario, schedule);
+    narrate(start, &schedule);
     say(&format!("again:\n  {command}"));
 }
 
-fn narrate(scenario: &Arc<Scenario>, steps: &[Step]) -> World {
-    let mut world = World::new(scenario);
+fn narrate<M: Model<Step = Step>>(start: impl Fn() -> M, steps: &[Step]) -> M {
+    let mut world = start();
     for (n, step) in (1..).zip(steps) {
         say(&format!("{n:>4}. {:<40} {step}", world.describe(*step)));
         world.take(*step);
@@ -141,17 +156,17 @@ fn narrate(scenario: &Arc<Scenario>, steps: &[Step]) -> World {
 }
 
 /// One order, and what came of it.
-fn retrace(scenario: &Arc<Scenario>, steps: &[Step]) -> bool {
+fn retrace<M: Model<Step = Step>>(start: impl Fn() -> M, steps: &[Step]) -> bool {
     for n in 0..steps.len() {
         let (before, next) = steps.split_at(n);
-        let can = replay(|| World::new(scenario), before).steps();
+        let can = replay(&start, before).steps();
         if next.first().is_some_and(|step| !can.contains(step)) {
             let can: Vec<_> = can.iter().map(Step::to_string).collect();
             say(&format!("step {} can't be taken; these can: {}", n + 1, can.join(" ")));
             return false;
         }
     }
-    let world = narrate(scenario, steps);
+    let world = narrate(start, steps);
     let can: Vec<_> = world.steps().iter().map(Step::to_string).collect();
     let result = world.check().and_then(|()| if can.is_empty() { world.finish() } else { Ok(()) });
     match result {

@@ -21,6 +21,9 @@ pub trait Model: Sized {
     /// A hash of everything that later steps and later checks depend on. Two states with one key are taken for one.
     fn key(&self) -> u128;
 
+    /// What a step would do, for people.
+    fn describe(&self, step: Self::Step) -> String;
+
     /// Checks the step that was taken last, and the state after it.
     fn check(&self) -> Result<(), Violation>;
 

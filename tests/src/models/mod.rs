@@ -1,11 +1,13 @@
 //! Exhaustive small models: a connector and two or three peers on a fake clock, in every order that their messages can take.
 //!
 //! The connector is the real [`Worker`](ilp_core::worker::Worker) with real [`ClpLink`](ilp_plugins::clp::ClpLink)s; the peers are small
-//! scripted models with books of their own over a [`Session`](ilp_clp::Session). A [`Scenario`] bounds what can happen; [`explore`]
+//! scripted models with books of their own over a [`Session`](ilp_clp::Session). [`Exchanges`] is the application's engine without a
+//! connector. A [`Scenario`] bounds what can happen; [`explore`]
 //! takes every order; [`Check`] names the rules. `docs/testing.md` says how to use it.
 
 mod check;
 mod connector;
+mod exchange;
 mod explore;
 mod monitor;
 mod peer;
@@ -15,8 +17,9 @@ mod wire;
 mod world;
 
 pub use check::{Check, Violation};
+pub use exchange::Exchanges;
 pub use explore::{Coverage, Explored, Found, Model, explore, replay, shortest};
-pub use scenario::{Answers, Cut, Durable, Payment, Scenario, Timer, large, small};
+pub use scenario::{Answers, Cut, Durable, Payment, Scenario, Subject, Timer, large, small};
 pub use step::{NoStep, Step};
 pub use world::World;
 

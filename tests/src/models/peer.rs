@@ -1,7 +1,7 @@
 //! A scripted peer with books of its own.
 
 use super::scenario::{Answers, EXPIRES_MS, NAMES, Payment, START, Scenario};
-use super::{Check, Violation};
+use super::{Check, Step, Violation};
 use bytes::Bytes;
 use ilp_clp::{
     Answer, Credentials, IncomingAnswer, IncomingRequest, InterledgerError, Request, Session, SessionConfig, SessionEvent, Setup,
@@ -81,6 +81,18 @@ pub(super) enum Move {
     Refuse,
     Fulfill,
     Reject,
+}
+
+impl Move {
+    /// The step that makes it, about the payment at this place.
+    pub(super) fn step(self, place: usize) -> Step {
+        match self {
+            Self::Ack => Step::Ack(place),
+            Self::Refuse => Step::Refuse(place),
+            Self::Fulfill => Step::Fulfill(place),
+            Self::Reject => Step::Reject(place),
+        }
+    }
 }
 
 pub(super) fn preimage(place: usize) -> Fulfillment {
@@ -305,7 +317,7 @@ impl Peer {
 
     fn prepare(&mut self, place: usize, now: Timestamp, frames: &mut Vec<Bytes>) {
         let sent = &self.sent[&place];
-        let destination = Address::new(&format!("test.ann.{}", NAMES[sent.to])).unwrap();
+        let destination = Address::new(format!("test.ann.{}", NAMES[sent.to])).unwrap();
         let amount = Amount::new(Payment::amount(place));
         let packet = Packet::Payment(IlpPayment { amount, account: destination.as_addr(), data: b"" }).to_vec().unwrap();
         let entries = [Entry::named("ilp", 0, &packet)];
@@ -338,7 +350,7 @@ impl Peer {
     }
 
     fn error(&self, code: ErrorCode, now: Timestamp) -> InterledgerError {
-        let by = Address::new(&format!("test.{}", NAMES[self.me])).unwrap();
+        let by = Address::new(format!("test.{}", NAMES[self.me])).unwrap();
         InterledgerError::new(code, "Sample", by.as_addr(), now, b"").unwrap()
     }
 }
@@ -351,7 +363,7 @@ pub(super) fn expires() -> Timestamp {
 }
 
 fn fresh(me: usize) -> (Session, Setup) {
-    let config = SetupConfig::new(Address::new(&format!("test.{}", NAMES[me])).unwrap());
+    let config = SetupConfig::new(Address::new(format!("test.{}", NAMES[me])).unwrap());
     let session = Session::new(SessionConfig { dialect: Some(Dialect::Named), ..SessionConfig::default() });
     (session, Setup::client(config, Credentials::new(NAMES[me], "token", "")))
 }

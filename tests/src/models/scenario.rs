@@ -20,6 +20,8 @@ pub(super) const NAMES: [&str; 3] = ["alice", "bob", "carol"];
 pub struct Scenario {
     /// Made of the parts below; names it on the command line.
     pub name: String,
+    /// What is looked at.
+    pub subject: Subject,
     /// For each peer, whether it recognises what it gets twice (otherwise it is one of the 2017 form).
     pub dedupes: Vec<bool>,
     /// On the wire from the start.
@@ -32,6 +34,17 @@ pub struct Scenario {
     pub durable: Durable,
     /// Peers refuse a prepare that they get again with an Error, although they hold the first.
     pub refuses_repeats: bool,
+}
+
+/// What a model is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    /// A connector with scripted peers.
+    Connector,
+    /// An application's exchange that pays a scripted peer.
+    Exchange,
+    /// An application's exchange that pays another one.
+    TwoExchanges,
 }
 
 /// A transfer from one peer to another.
@@ -70,6 +83,8 @@ pub struct Cut {
 /// How long the time step is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Timer {
+    /// Until an exchange says again what wasn't acknowledged.
+    Retry,
     /// Until requests have waited too long for their Ack.
     Answer,
     /// Until after the outgoing expiry, but within the grace.
@@ -93,6 +108,7 @@ impl Timer {
     /// From the start.
     pub(super) fn ms(self) -> i64 {
         match self {
+            Self::Retry => 2_010,
             Self::Answer => 30_010,
             Self::Grace => EXPIRES_MS - WINDOW_MS + GRACE_MS / 2,
             Self::Hold => EXPIRES_MS - WINDOW_MS + GRACE_MS + 20,
@@ -108,8 +124,10 @@ impl Payment {
     }
 }
 
-/// What pays whom.
-const SHAPES: [(&str, &[(usize, usize, u8)]); 5] = [
+/// A name, and who pays whom under which id.
+type Shape = (&'static str, &'static [(usize, usize, u8)]);
+
+const SHAPES: [Shape; 5] = [
     ("one", &[(0, 1, 1)]),
     ("same-way", &[(0, 1, 1), (0, 1, 2)]),
     ("each-way", &[(0, 1, 1), (1, 0, 2)]),
@@ -128,7 +146,16 @@ impl Scenario {
         let dedupes: Vec<_> = (0..peers).map(|peer| dedupes[peer.min(1)]).collect();
         let kinds: Vec<_> = dedupes.iter().map(|dedupes| if *dedupes { "clp" } else { "2017" }).collect();
         let name = format!("{shape}/{}/{}", kinds.join("-"), answers.map(|a| format!("{a:?}").to_lowercase())[..payments.len()].join("-"));
-        Self { name, dedupes, payments, cut: None, timer: None, durable: Durable::AtOnce, refuses_repeats: false }
+        Self {
+            name,
+            subject: Subject::Connector,
+            dedupes,
+            payments,
+            cut: None,
+            timer: None,
+            durable: Durable::AtOnce,
+            refuses_repeats: false,
+        }
     }
 
     fn cut(mut self, peer: usize, unnoticed: bool) -> Self {
@@ -146,6 +173,12 @@ impl Scenario {
     fn any_commit(mut self) -> Self {
         self.name += "/any-commit";
         self.durable = Durable::AnyTime;
+        self
+    }
+
+    fn of(mut self, subject: Subject) -> Self {
+        self.name = format!("{}/{}", if subject == Subject::Exchange { "exchange" } else { "exchanges" }, self.name);
+        self.subject = subject;
         self
     }
 
@@ -180,6 +213,9 @@ pub fn small() -> Vec<Scenario> {
         one(both).cut(0, true).any_commit(),
         Scenario::new(1, both, [Fulfill, Fulfill]).cut(1, false),
         Scenario::new(1, none, [Fulfill, Fulfill]).cut(1, false),
+        Scenario::new(1, both, [Any, Any]).of(Subject::Exchange),
+        Scenario::new(1, none, [Any, Fulfill]).cut(1, false).timer(Timer::Late).of(Subject::Exchange),
+        Scenario::new(1, both, [Any, Any]).cut(1, false).timer(Timer::Retry).of(Subject::TwoExchanges),
     ]
 }
 
@@ -191,6 +227,15 @@ pub fn large() -> Vec<Scenario> {
         for dedupes in PEERS {
             for answers in [[Fulfill, Fulfill], [Any, Any]] {
                 all.extend(faults(&Scenario::new(shape, dedupes, answers)));
+            }
+        }
+    }
+    for subject in [Subject::Exchange, Subject::TwoExchanges] {
+        for dedupes in [PEERS[0], PEERS[3]] {
+            // An exchange that waits for long says the same again and again, in every order.
+            let timers = if dedupes[1] { [Timer::Retry].as_slice() } else { &TIMERS };
+            for timer in timers.iter().copied() {
+                all.push(Scenario::new(1, dedupes, [Any, Any]).cut(1, false).timer(timer).of(subject));
             }
         }
     }

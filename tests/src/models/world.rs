@@ -52,27 +52,6 @@ impl World {
         world
     }
 
-    /// What a step would do, for people.
-    pub fn describe(&self, step: Step) -> String {
-        let said = |frame: Option<&Bytes>| frame.map_or_else(|| "nothing".into(), |frame| Said::of(frame).to_string());
-        let receiver = |place: usize| NAMES[self.scenario.payments[place].to];
-        match step {
-            Step::Take(peer) => format!("the connector takes from {}: {}", NAMES[peer], said(self.wires[peer].up.front())),
-            Step::Hear(peer) => format!("{} takes from the connector: {}", NAMES[peer], said(self.wires[peer].down.front())),
-            Step::Ack(place) => format!("{} answers the prepare of payment {place}", receiver(place)),
-            Step::Refuse(place) => format!("{} refuses payment {place} with an Error", receiver(place)),
-            Step::Fulfill(place) => format!("{} fulfills payment {place}", receiver(place)),
-            Step::Reject(place) => format!("{} rejects payment {place}", receiver(place)),
-            Step::Commit => "the oldest batch becomes durable".into(),
-            Step::Cut(peer) => {
-                let Wire { up, down, .. } = &self.wires[peer];
-                format!("{}'s connection is cut: {} frames to the connector and {} from it are lost", NAMES[peer], up.len(), down.len())
-            }
-            Step::Reconnect(peer) => format!("{} has a new connection", NAMES[peer]),
-            Step::Time => format!("it is {} ms later", self.scenario.timer.map_or(0, |timer| START + timer.ms() - self.connector.now)),
-        }
-    }
-
     fn connect(&mut self, place: usize, first: bool) {
         let (peer, now, mut out) = (&mut self.peers[place], self.connector.at(), Out::default());
         let mut said = peer.start(now);
@@ -252,12 +231,7 @@ impl Model for World {
         for (place, wire) in self.wires.iter().enumerate() {
             steps.extend((!wire.up.is_empty()).then_some(Step::Take(place)));
             steps.extend((!wire.down.is_empty()).then_some(Step::Hear(place)));
-            steps.extend(self.peers[place].moves(self.connector.at()).into_iter().map(|(place, what)| match what {
-                Move::Ack => Step::Ack(place),
-                Move::Refuse => Step::Refuse(place),
-                Move::Fulfill => Step::Fulfill(place),
-                Move::Reject => Step::Reject(place),
-            }));
+            steps.extend(self.peers[place].moves(self.connector.at()).into_iter().map(|(place, what)| what.step(place)));
             steps.extend(self.may_cut(place).then_some(Step::Cut(place)));
             steps.extend((!self.peers[place].connected).then_some(Step::Reconnect(place)));
         }
@@ -299,6 +273,26 @@ impl Model for World {
 
     fn key(&self) -> u128 {
         key_of(&(&self.connector, &self.peers, &self.wires, self.cut, self.timed, &self.monitor))
+    }
+
+    fn describe(&self, step: Step) -> String {
+        let said = |frame: Option<&Bytes>| frame.map_or_else(|| "nothing".into(), |frame| Said::of(frame).to_string());
+        let receiver = |place: usize| NAMES[self.scenario.payments[place].to];
+        match step {
+            Step::Take(peer) => format!("the connector takes from {}: {}", NAMES[peer], said(self.wires[peer].up.front())),
+            Step::Hear(peer) => format!("{} takes from the connector: {}", NAMES[peer], said(self.wires[peer].down.front())),
+            Step::Ack(place) => format!("{} answers the prepare of payment {place}", receiver(place)),
+            Step::Refuse(place) => format!("{} refuses payment {place} with an Error", receiver(place)),
+            Step::Fulfill(place) => format!("{} fulfills payment {place}", receiver(place)),
+            Step::Reject(place) => format!("{} rejects payment {place}", receiver(place)),
+            Step::Commit => "the oldest batch becomes durable".into(),
+            Step::Cut(peer) => {
+                let Wire { up, down, .. } = &self.wires[peer];
+                format!("{}'s connection is cut: {} frames to the connector and {} from it are lost", NAMES[peer], up.len(), down.len())
+            }
+            Step::Reconnect(peer) => format!("{} has a new connection", NAMES[peer]),
+            Step::Time => format!("it is {} ms later", self.scenario.timer.map_or(0, |timer| START + timer.ms() - self.connector.now)),
+        }
     }
 
     fn check(&self) -> Result<(), Violation> {
