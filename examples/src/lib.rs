@@ -6,4 +6,5 @@ pub mod connector;
 pub mod demo;
 pub mod flood;
 pub mod packet;
+pub mod proxy;
 pub mod show;

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use std::io;
 use std::process::Stdio;
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{ChildStdin, Command};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Take};
+use tokio::process::{ChildStdin, ChildStdout, Command};
 
 /// A connector in a child process. It ends when it is dropped, and by itself when this process ends in whatever way: its input is
 /// then at its end.
@@ -17,6 +17,7 @@ pub(super) struct Child {
     process: tokio::process::Child,
     /// Held so that the child lives.
     input: ChildStdin,
+    output: BufReader<Take<ChildStdout>>,
     id: u32,
     hello: Hello,
 }
@@ -32,6 +33,8 @@ pub(super) struct Order {
     pub(super) tls: bool,
     /// The most payments that an account has in flight.
     pub(super) in_flight_per_account: u32,
+    /// Short times, for connections that are lost all the time: see `faults::timing`.
+    pub(super) impatient: bool,
 }
 
 /// What the child answers: one line of JSON on its output.
@@ -41,6 +44,40 @@ pub(super) struct Hello {
     pub(super) port: u16,
     /// Its certificate (PEM), if it listens for TLS.
     pub(super) certificate: Option<String>,
+}
+
+/// The child's books when it ended: one more line of JSON on its output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Farewell {
+    /// Every account.
+    pub(super) accounts: Vec<AccountBooks>,
+    /// The connector's own account.
+    pub(super) own: i128,
+    /// Σ balances + held + own: 0 if no unit was lost or made.
+    pub(super) conservation: i128,
+    /// Transfers held, or with an answer owed.
+    pub(super) in_flight: usize,
+    /// Connections, of accounts or strangers.
+    pub(super) connections: usize,
+    /// Payments fulfilled.
+    pub(super) fulfilled: u64,
+    /// Fulfills that a sender refused although it had them in time: charged.
+    pub(super) disputed: u64,
+    /// Fulfills that a sender never answered: charged.
+    pub(super) unconfirmed: u64,
+    /// Fulfills that came too late for a sender: not charged.
+    pub(super) lost: u64,
+}
+
+/// One account of the child.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct AccountBooks {
+    /// Whose.
+    pub(super) name: String,
+    /// What the connector owes it.
+    pub(super) balance: i128,
+    /// What is held for its payments.
+    pub(super) held: i128,
 }
 
 /// Why there is no child.
@@ -72,8 +109,8 @@ impl Child {
             return Err(ChildError::Silent(String::new()));
         };
         let greeted = tokio::time::timeout(START_TIME_MAX, greet(input, output, order)).await;
-        let (input, hello) = greeted.map_err(|_| ChildError::TimedOut)??;
-        Ok(Self { process, input, id, hello })
+        let (input, output, hello) = greeted.map_err(|_| ChildError::TimedOut)??;
+        Ok(Self { process, input, output, id, hello })
     }
 
     /// What it said of itself.
@@ -86,12 +123,17 @@ impl Child {
         Process::new(self.id)
     }
 
-    /// Lets it end, and makes it if it doesn't.
-    pub(super) async fn stop(mut self) {
+    /// Lets it end, and makes it if it doesn't. Gives its last word, if it had one.
+    pub(super) async fn stop(mut self) -> Option<Farewell> {
         drop(self.input);
+        let mut line = String::new();
+        self.output.get_mut().set_limit(FAREWELL_BYTES_MAX);
+        let last_word = tokio::time::timeout(STOP_TIME_MAX, self.output.read_line(&mut line)).await;
         if tokio::time::timeout(STOP_TIME_MAX, self.process.wait()).await.is_err() {
             let _ = self.process.kill().await;
         }
+        last_word.ok()?.ok()?;
+        serde_json::from_str(&line).ok()
     }
 }
 
@@ -109,20 +151,24 @@ pub(super) fn logins(pairs: u16) -> Result<Vec<(Login, Login)>, NoRandomness> {
     (1..=pairs).map(|pair| Ok((login("sender", pair)?, login("receiver", pair)?))).collect()
 }
 
-async fn greet(mut input: ChildStdin, output: tokio::process::ChildStdout, order: &Order) -> Result<(ChildStdin, Hello), ChildError> {
+type Greeted = (ChildStdin, BufReader<Take<ChildStdout>>, Hello);
+
+async fn greet(mut input: ChildStdin, output: ChildStdout, order: &Order) -> Result<Greeted, ChildError> {
     input.write_all(order.to_line().as_bytes()).await.map_err(ChildError::Spawn)?;
     input.flush().await.map_err(ChildError::Spawn)?;
     let mut line = String::new();
     let mut output = BufReader::new(output.take(HELLO_BYTES_MAX));
     output.read_line(&mut line).await.map_err(ChildError::Spawn)?;
     let hello = serde_json::from_str(&line).map_err(|_| ChildError::Silent(line))?;
-    Ok((input, hello))
+    Ok((input, output, hello))
 }
 
 const CONNECTOR_ARGUMENT: &str = "--connector";
 const START_TIME_MAX: Duration = Duration::from_secs(20);
 const STOP_TIME_MAX: Duration = Duration::from_secs(5);
 const HELLO_BYTES_MAX: u64 = 64 << 10;
+/// A thousand pairs, a hundred bytes an account.
+const FAREWELL_BYTES_MAX: u64 = 1 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -139,7 +185,8 @@ mod tests {
 
     #[test]
     fn an_order_is_one_line() {
-        let order = Order { senders: vec![("a\n".into(), "b".into())], receivers: vec![], tls: true, in_flight_per_account: 7 };
+        let order =
+            Order { senders: vec![("a\n".into(), "b".into())], receivers: vec![], tls: true, in_flight_per_account: 7, impatient: false };
         let line = order.to_line();
         assert_eq!(line.find('\n'), Some(line.len() - 1));
         let read: Order = serde_json::from_str(&line).unwrap();

@@ -1,10 +1,12 @@
 //! The connector in a child process, from inside: the library's, with accounts for the peers and nothing else.
 
-use super::child::{Hello, Order};
+use super::child::{AccountBooks, Farewell, Hello, Order};
+use super::faults;
 use ilp_core::link::PeerProtocol;
 use ilp_core::runtime::Connector;
 use ilp_core::store::MemoryStore;
-use ilp_core::{AccountConfig, AccountId, Asset, Limits, Tokens};
+use ilp_core::worker::{AccountStatus, WorkerStatus};
+use ilp_core::{AccountConfig, AccountId, Asset, Limits, Timing, Tokens};
 use ilp_oer::Address;
 use ilp_plugins::clp::{ClpListener, TlsServerConfig};
 use std::io::{BufRead, BufReader, Read, Write, stderr, stdin, stdout};
@@ -49,6 +51,11 @@ fn serve() -> Result<(), Error> {
         writeln!(out, "{}", serde_json::to_string(&hello)?)?;
         out.flush()?;
         let _: Result<(), _> = end.await;
+        // Before it stops: stopping would wait for what may be stuck.
+        if let Ok(status) = connector.status().await {
+            // The parent may be gone.
+            let _ = writeln!(out, "{}", serde_json::to_string(&farewell(&status.worker, status.connections.len()))?);
+        }
         let _report = connector.stop(STOP_PATIENCE).await;
         Ok(())
     })
@@ -65,25 +72,48 @@ async fn start(order: &Order) -> Result<(Connector, Hello), Error> {
     let hello = Hello { port: listener.local_addr().port(), certificate: certificate.map(|own| own.cert.pem()) };
 
     let tokens = Tokens::new();
+    let (default, timing) = if order.impatient { (faults::limits(), faults::TIMING) } else { (Limits::default(), Timing::default()) };
     // As many as the load's window needs; with one window after the other, the memory of a transfer's answer comes on top.
     let in_flight_per_account = order.in_flight_per_account;
     let bytes = usize::try_from(in_flight_per_account)?.saturating_mul(2 * Limits::TRANSFER_BYTES);
-    let default = Limits::default();
     let in_flight_bytes_per_account = bytes.max(default.in_flight_bytes_per_account);
     let limits = Limits { in_flight_per_account, in_flight_bytes_per_account, ..default };
-    let mut builder = Connector::builder(ADDRESS).store(MemoryStore::new()).limits(limits).endpoint(listener);
+    let mut builder = Connector::builder(ADDRESS).store(MemoryStore::new()).limits(limits).timing(timing).endpoint(listener);
     let senders = order.senders.iter().map(|login| (login, u64::MAX));
     let receivers = order.receivers.iter().map(|login| (login, 0));
     for ((name, token), credit_limit) in senders.chain(receivers) {
         let id = AccountId::new(1, name)?;
         tokens.insert(name.as_bytes(), id.clone(), PeerProtocol::Clp, token.as_bytes());
-        builder = builder.account(AccountConfig { credit_limit, max_packet: u64::MAX, ..AccountConfig::new(id, Asset::new("XRP", 6)) });
+        builder = builder.account(AccountConfig { credit_limit, max_packet: u64::MAX, ..AccountConfig::new(id, asset()) });
     }
     let connector = builder.authenticator(Arc::new(tokens)).start().await?;
     Ok((connector, hello))
 }
 
+fn farewell(books: &WorkerStatus, connections: usize) -> Farewell {
+    let account = |account: &AccountStatus| AccountBooks {
+        name: account.id.name().to_owned(),
+        balance: account.balance,
+        held: account.totals.incoming_prepared,
+    };
+    Farewell {
+        accounts: books.accounts.iter().map(account).collect(),
+        own: books.own.iter().map(|(_, own)| own).sum(),
+        conservation: books.conservation(&asset()),
+        in_flight: books.in_flight,
+        connections,
+        fulfilled: books.counters.fulfilled,
+        disputed: books.counters.disputed,
+        unconfirmed: books.counters.unconfirmed,
+        lost: books.counters.lost,
+    }
+}
+
+fn asset() -> Asset {
+    Asset::new("XRP", 6)
+}
+
 /// An address where no real money can move.
-const ADDRESS: &str = "test.flood";
+pub(super) const ADDRESS: &str = "test.flood";
 /// For transfers that are still held; as a rule there are none.
 const STOP_PATIENCE: Duration = Duration::from_secs(1);

@@ -19,10 +19,12 @@
 //! | `invoice`, `random`, `slots` | preimages; random numbers; requests under way |
 //! | `run`, `clock`, `progress` | the loop |
 //! | `tally`, `histogram`, `report` | the results |
+//! | `faults` | payments while connections are lost all the time |
 
 mod child;
 mod clock;
 mod connector;
+mod faults;
 mod histogram;
 mod invoice;
 mod options;
@@ -40,13 +42,15 @@ mod wire;
 
 use child::{Child, ChildError, Order};
 use ilp_clp::ws::{TlsClientConfig, TlsError, Url, UrlError};
-use ilp_oer::Amount;
+use ilp_oer::{Amount, InvalidAddress};
 use options::{Login, Plan, Target, Task, Until};
 use pair::{ConnectError, Pair};
 use process::{CpuMeter, Process};
 use random::NoRandomness;
 use report::{Decimal, Latency, Memory, Report, Traffic, Usage};
 use run::{Outcome, Run};
+use serde::Serialize;
+use std::fmt::Display;
 use std::io::{Write, stderr, stdout};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -77,6 +81,10 @@ enum StartError {
     Tls(#[from] TlsError),
     #[error(transparent)]
     Random(#[from] NoRandomness),
+    #[error(transparent)]
+    Address(#[from] InvalidAddress),
+    #[error("faults need a connector of flood's own: leave out --url")]
+    NeedsChild,
     #[error("cannot start: {0}")]
     Io(#[from] std::io::Error),
 }
@@ -84,8 +92,15 @@ enum StartError {
 fn flood(plan: &Plan) -> ExitCode {
     // One thread: what the connector's process has is the other core.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let finished = runtime.map_err(StartError::from).and_then(|runtime| runtime.block_on(drive(plan)));
-    let (report, complaints) = match finished {
+    let finished = runtime.map_err(StartError::from).and_then(|runtime| {
+        runtime.block_on(async {
+            Ok(match &plan.faults {
+                Some(faults) => faults::drive(plan, faults).await.map(|(report, complaints)| (text(plan, &report), complaints))?,
+                None => drive(plan).await.map(|(report, complaints)| (text(plan, &report), complaints))?,
+            })
+        })
+    });
+    let (text, complaints) = match finished {
         Ok(finished) => finished,
         Err(error) => {
             let _ = writeln!(stderr(), "flood: {error}");
@@ -95,14 +110,14 @@ fn flood(plan: &Plan) -> ExitCode {
     for complaint in &complaints {
         let _ = writeln!(stderr(), "flood: {complaint}");
     }
-    let text = match plan.json {
-        true => serde_json::to_string(&report).unwrap_or_default(),
-        false => report.to_string(),
-    };
     match writeln!(stdout(), "{text}") {
         Ok(()) if complaints.is_empty() => ExitCode::SUCCESS,
         _ => ExitCode::from(WENT_WRONG),
     }
+}
+
+fn text(plan: &Plan, report: &(impl Serialize + Display)) -> String {
+    if plan.json { serde_json::to_string(report).unwrap_or_default() } else { report.to_string() }
 }
 
 /// Makes the payments; gives the report and what is to be complained about.
@@ -116,7 +131,7 @@ async fn drive(plan: &Plan) -> Result<(Report, Vec<String>), StartError> {
             let url: Url = format!("{scheme}://127.0.0.1:{}/", hello.port).parse()?;
             let trusted = hello.certificate.as_ref().map(String::as_bytes);
             let result = measure(plan, &url, trusted, &pairs, Some(child.process())).await;
-            child.stop().await;
+            let _ = child.stop().await;
             result
         }
         Target::Url { url, pairs, certificate, pid } => measure(plan, url, certificate.as_deref(), pairs, pid.map(Process::new)).await,
@@ -228,6 +243,7 @@ fn order(pairs: &[(Login, Login)], tls: bool, plan: &Plan) -> Order {
         tls,
         // An outcome that is on its way back still counts there, and no longer here.
         in_flight_per_account: plan.load.window_per_pair.saturating_mul(2),
+        impatient: false,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The command line, and what it means.
 
+use super::random::random;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
 use ilp_clp::ws::Url;
@@ -15,9 +16,9 @@ use std::time::Duration;
 #[derive(Debug, Parser)]
 #[command(name = "flood", version, after_help = EXIT_CODES)]
 pub(super) struct Options {
-    /// Payments to make
-    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
-    count: u64,
+    /// Payments to make [default: 100000; with --faults --for 120s]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
     /// Makes payments for so long instead of a number of them, such as 60s, 5m or 500ms
     #[arg(long = "for", value_name = "TIME", value_parser = duration, conflicts_with = "count")]
     duration: Option<Duration>,
@@ -30,6 +31,17 @@ pub(super) struct Options {
     /// Pairs of a sender and a receiver; each of them has an account and a connection of its own
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=PAIRS_MAX))]
     peers: u16,
+    /// Loses connections all the time: about one fault every TIME [default: 1s]
+    ///
+    /// The peers' connections go through a proxy that cuts them (also in the middle of a frame), holds them up, closes them in one
+    /// direction, lets them swallow everything, and slows them down to single bytes. The peers come back, and say again what wasn't
+    /// acknowledged. Some payments are fulfilled late, never, or rejected. At the end every unit must be accounted for and nothing
+    /// be held.
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "1s", value_parser = duration, conflicts_with = "url")]
+    faults: Option<Duration>,
+    /// The seed of the faults; any other makes other ones [default: a random one]
+    #[arg(long, value_name = "S", requires = "faults")]
+    seed: Option<u64>,
     /// Base units that each payment delivers
     #[arg(long, value_name = "UNITS", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     amount: u64,
@@ -99,6 +111,17 @@ pub(super) struct Plan {
     pub(super) amount: u64,
     /// Report as JSON.
     pub(super) json: bool,
+    /// Lose connections meanwhile.
+    pub(super) faults: Option<FaultPlan>,
+}
+
+/// How connections are lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FaultPlan {
+    /// The mean time between two faults.
+    pub(super) every: Duration,
+    /// Of the faults.
+    pub(super) seed: u64,
 }
 
 /// The connector to be flooded.
@@ -175,9 +198,20 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> 
         Target::Child { pairs, .. } => u32::from(*pairs),
         Target::Url { pairs, .. } => u32::try_from(pairs.len()).unwrap_or(u32::MAX),
     };
-    let until = options.duration.map_or(Until::Count(options.count), Until::Elapsed);
-    let load = Load::new(until, options.rate, options.window, pairs)?;
-    Ok(Task::Flood(Box::new(Plan { target, load, amount: options.amount, json: options.json })))
+    let until = match (options.duration, options.count, options.faults) {
+        (Some(time), _, _) => Until::Elapsed(time),
+        (None, Some(count), _) => Until::Count(count),
+        (None, None, Some(_)) => Until::Elapsed(FAULTS_FOR_DEFAULT),
+        (None, None, None) => Until::Count(COUNT_DEFAULT),
+    };
+    // What has to wait for a connection fills any window, so a rate is what limits these payments.
+    let rate = options.rate.or(options.faults.map(|_| FAULTS_RATE_DEFAULT));
+    let load = Load::new(until, rate, options.window, pairs)?;
+    let faults = match options.faults {
+        Some(every) => Some(FaultPlan { every, seed: options.fault_seed()? }),
+        None => None,
+    };
+    Ok(Task::Flood(Box::new(Plan { target, load, amount: options.amount, json: options.json, faults })))
 }
 
 impl Options {
@@ -198,6 +232,14 @@ impl Options {
             None => None,
         };
         Ok(Target::Url { url: url.clone(), pairs: senders.into_iter().zip(receivers).collect(), certificate, pid: self.pid })
+    }
+}
+
+impl Options {
+    fn fault_seed(&self) -> Result<u64, clap::Error> {
+        // Short enough to be typed again.
+        let drawn = || random().map(u32::from_be_bytes).map(u64::from).map_err(usage);
+        self.seed.map_or_else(drawn, Ok)
     }
 }
 
@@ -255,13 +297,17 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 const EXIT_CODES: &str = "\
 Exit status:
-  0  every payment was fulfilled, and the connector's books agree with those of its peers
+  0  every payment was fulfilled (with --faults: had one outcome, and nothing is stuck), and the connector's books agree with
+     those of its peers
   1  a payment failed, or had no outcome or more than one, or the books disagree
   2  wrong usage
   3  the connector could not be started or reached, or refused an account
 
 Ctrl-C starts no more payments, waits for those in flight and reports; a second one doesn't wait.";
 const PAIRS_MAX: i64 = 1_000;
+const COUNT_DEFAULT: u64 = 100_000;
+const FAULTS_FOR_DEFAULT: Duration = Duration::from_secs(120);
+const FAULTS_RATE_DEFAULT: u32 = 1_000;
 const WINDOW_DEFAULT: u32 = 512;
 /// As many as a connector holds for one account, unless it is told otherwise.
 const WINDOW_PER_PAIR_MAX: u32 = 65_536;

@@ -2,7 +2,6 @@
 
 use super::clock::{Now, nanoseconds};
 use super::options::Until;
-use super::tally::Tally;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{IsTerminal, stderr};
 
@@ -28,16 +27,16 @@ impl Progress {
         Self { bar, timed, last: (0, 0) }
     }
 
-    /// Brings it up to date.
-    pub(super) fn show(&mut self, tally: &Tally, now: Now) {
+    /// Brings it up to date: so many payments have ended.
+    pub(super) fn show(&mut self, ended: u64, now: Now) {
         if self.bar.is_hidden() {
             return;
         }
-        let (then, ended_then) = std::mem::replace(&mut self.last, (now.ns, tally.ended()));
+        let (then, ended_then) = std::mem::replace(&mut self.last, (now.ns, ended));
         let ms = (now.ns.saturating_sub(then) / NS_PER_MS).max(1);
-        let per_second = tally.ended().saturating_sub(ended_then).saturating_mul(1000) / ms;
-        self.bar.set_position(if self.timed { now.ns / NS_PER_MS } else { tally.ended() });
-        self.bar.set_message(format!("{} payments, {per_second} a second", tally.ended()));
+        let per_second = ended.saturating_sub(ended_then).saturating_mul(1000) / ms;
+        self.bar.set_position(if self.timed { now.ns / NS_PER_MS } else { ended });
+        self.bar.set_message(format!("{ended} payments, {per_second} a second"));
     }
 
     /// Takes it off the screen.

@@ -190,7 +190,7 @@ impl<'a> Run<'a> {
         if self.rss_kib_at_10s.is_none() && now.ns >= 10 * NS_PER_SECOND_U64 {
             self.rss_kib_at_10s = self.watched.and_then(|process| process.rss_kib().ok());
         }
-        self.progress.show(&self.tally, now);
+        self.progress.show(self.tally.ended(), now);
         while let Some(Poll::Ready(Some(()))) = self.interrupts.as_mut().map(|interrupts| interrupts.poll_recv(cx)) {
             if self.interrupted {
                 return true;
