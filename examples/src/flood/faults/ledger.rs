@@ -66,8 +66,20 @@ pub(super) enum Word {
 struct Entry {
     pair: usize,
     expires_at: Timestamp,
+    /// When the connector's acknowledgement reached the sender: from then on it holds the payment.
+    held_at: Option<Timestamp>,
+    passed_on: PassedOn,
     end: Option<End>,
     word: Word,
+}
+
+/// Whether the receiver has seen a payment's prepare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PassedOn {
+    NotYet,
+    /// Not, although its connection was one on which everything that was to come by then had come.
+    Missed,
+    Seen,
 }
 
 #[derive(Debug, Default)]
@@ -104,7 +116,33 @@ impl Ledger {
     pub(super) fn started(&mut self, pair: usize, nonce: Nonce, expires_at: Timestamp) {
         self.counts.started += 1;
         self.last_expiry = self.last_expiry.max(Some(expires_at));
-        self.open.insert(nonce, Entry { pair, expires_at, end: None, word: Word::Nothing });
+        self.open.insert(nonce, Entry { pair, expires_at, held_at: None, passed_on: PassedOn::NotYet, end: None, word: Word::Nothing });
+    }
+
+    /// The connector has acknowledged a payment.
+    pub(super) fn held(&mut self, nonce: &Nonce, now: Timestamp) {
+        if let Some(entry) = self.open.get_mut(nonce) {
+            entry.held_at.get_or_insert(now);
+        }
+    }
+
+    /// A payment's prepare has come to its receiver.
+    pub(super) fn seen(&mut self, nonce: &Nonce) {
+        if let Some(entry) = self.open.get_mut(nonce) {
+            entry.passed_on = PassedOn::Seen;
+        }
+    }
+
+    /// The connector has answered a receiver's question of time `asked_at`. It answers in order, so it has passed on before what it held
+    /// then, and said again what may have been lost with an earlier connection. What wouldn't be said again at `deadline`, for want of
+    /// time, doesn't count.
+    pub(super) fn passed_on(&mut self, pair: usize, asked_at: Timestamp, deadline: Timestamp) {
+        for entry in self.open.values_mut().filter(|entry| entry.pair == pair && entry.end.is_none()) {
+            let due = entry.held_at.is_some_and(|held_at| held_at < asked_at) && deadline < entry.expires_at;
+            if due && entry.passed_on == PassedOn::NotYet {
+                entry.passed_on = PassedOn::Missed;
+            }
+        }
     }
 
     /// A sender has seen the end of a payment.
@@ -165,6 +203,10 @@ impl Ledger {
                     Word::Nothing | Word::Refused => {}
                 }
             }
+        }
+        // Other ends are those of payments that the connector could not pass on, which is news that may be on its way to the sender.
+        if entry.passed_on == PassedOn::Missed && entry.end == Some(End::Rejected(ErrorCode::R00_TRANSFER_TIMED_OUT)) {
+            wrong = Some("payments that timed out and never reached their receivers, who were there");
         }
         if let Some(what) = wrong {
             self.wrong(what);
@@ -320,6 +362,29 @@ mod tests {
         let mut open = ledger();
         open.started(0, [4; 16], at(1_000));
         assert_eq!(open.settle(&books(), &names(), 10).1, ["1 payments without an outcome"]);
+    }
+
+    #[test]
+    fn a_payment_that_is_never_passed_on_is_noticed() {
+        let timed_out = End::Rejected(ErrorCode::R00_TRANSFER_TIMED_OUT);
+        for (held_at, deadline, seen, end, wrong) in [
+            (90, 900, false, timed_out, 1),
+            (110, 900, false, timed_out, 0),
+            (90, 1_000, false, timed_out, 0),
+            (90, 900, true, timed_out, 0),
+            (90, 900, false, End::Rejected(ErrorCode::T01_LEDGER_UNREACHABLE), 0),
+        ] {
+            let mut ledger = Ledger::new(1);
+            ledger.started(0, [1; 16], at(1_000));
+            ledger.held(&[1; 16], at(held_at));
+            ledger.passed_on(0, at(100), at(deadline));
+            if seen {
+                ledger.seen(&[1; 16]);
+            }
+            ledger.ended(&[1; 16], end, 5);
+            ledger.close_before(at(2_000));
+            assert_eq!(ledger.wrong.len(), wrong, "{held_at} {deadline} {seen} {end:?}");
+        }
     }
 
     #[test]

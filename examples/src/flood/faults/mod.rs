@@ -111,7 +111,7 @@ fn peers(plan: &Plan, logins: &[(Login, Login)]) -> Result<Peers, StartError> {
         let addresses = [connector.join(&sender.name)?, connector.join(&receiver.name)?];
         // The sender only ever draws invoices; the preimages are the receiver's business.
         let (secret, nonces) = (random()?, random()?);
-        let payee = Payee::new(addresses[1].clone(), Preimages::new(secret, random()?));
+        let payee = Payee::new(pair, addresses[1].clone(), Preimages::new(secret, random()?));
         let rng = || Ok::<_, StartError>(ChaCha12Rng::from_seed(random()?));
         let payer = Payer::new(pair, addresses, Amount::new(plan.amount), plan.load, rng()?, Preimages::new(secret, nonces));
         let (login, place, number) = (sender.clone(), Place::Sender, pair * 2);
@@ -217,6 +217,8 @@ fn report(run: &Figures, proxy: &Proxy, counts: &Counts, settled: Settled, books
 /// A sender takes a fulfill for so long after its payment's expiry: it may have been on its way. Shorter than the connector's, so that
 /// some fulfills that come late are refused.
 const SENDER_GRACE_MS: i64 = 200;
+/// The connector's clock follows the system's by other steps than ours, and a timer has its grain.
+const CLOCKS_DIFFER_MS: i64 = 100;
 /// After so long nothing can come any more that has to do with a payment.
 const FORGET_MS: i64 = 8_000;
 const LOOK_EVERY: Duration = Duration::from_millis(100);

@@ -6,7 +6,7 @@ use super::super::wire::WireError;
 use super::ledger::{Ledger, Word};
 use super::line::{Asked, Came, Line};
 use super::peer::{Shared, Side};
-use super::{FORGET_MS, TIMING};
+use super::{CLOCKS_DIFFER_MS, FORGET_MS, TIMING};
 use ilp_oer::clp::{Body, Fulfill, Prepare, ProtocolData, Reject, RejectionReason};
 use ilp_oer::ilp::{AddrList, ErrorPacket};
 use ilp_oer::{Address, Amount, Condition, ErrorCode, Fulfillment, Timestamp, TransferId, ilp};
@@ -18,6 +18,7 @@ use std::collections::HashMap;
 /// It fulfills most payments at once; some late, some never, and some it rejects: see [`Fate`].
 #[derive(Debug)]
 pub(super) struct Payee {
+    pub(super) pair: usize,
     pub(super) address: Address,
     pub(super) preimages: Preimages,
     transfers: HashMap<TransferId, Transfer>,
@@ -49,9 +50,9 @@ enum Reply {
 }
 
 impl Payee {
-    /// A receiver at `address`.
-    pub(super) fn new(address: Address, preimages: Preimages) -> Self {
-        Self { address, preimages, transfers: HashMap::new(), open: 0, swept_ns: 0 }
+    /// Receiver of the pair at this place.
+    pub(super) fn new(pair: usize, address: Address, preimages: Preimages) -> Self {
+        Self { pair, address, preimages, transfers: HashMap::new(), open: 0, swept_ns: 0 }
     }
 
     fn prepared(&mut self, request: u32, prepare: &Prepare<'_>, line: &mut Line, now: Now, ledger: &mut Ledger) -> Result<(), WireError> {
@@ -66,6 +67,9 @@ impl Payee {
             }
             line.acknowledge(request)?;
             return self.reply(id, line, now, ledger);
+        }
+        if let Some(nonce) = nonce_of(packet) {
+            ledger.seen(&nonce);
         }
         let (nonce, reply) = match self.accept(prepare, packet, now) {
             Ok(accepted) => accepted,
@@ -205,7 +209,12 @@ impl Side for Payee {
 
     fn came(&mut self, came: Came<'_>, line: &mut Line, now: Now, ledger: &mut Ledger) -> Result<(), WireError> {
         match came {
-            Came::Authenticated | Came::Books(..) => Ok(()),
+            Came::Authenticated => Ok(()),
+            Came::Books(_, asked_at) => {
+                let needed_ms = TIMING.window_ms + TIMING.outgoing_ms_min + CLOCKS_DIFFER_MS;
+                ledger.passed_on(self.pair, asked_at.wall, now.wall.saturating_add_millis(needed_ms));
+                Ok(())
+            }
             Came::Answer(Asked::Answer(id), answer) => {
                 self.answered(id, answer, now, ledger);
                 Ok(())
@@ -232,6 +241,13 @@ impl Side for Payee {
 
     fn is_idle(&self) -> bool {
         self.open == 0
+    }
+}
+
+fn nonce_of(packet: &[u8]) -> Option<Nonce> {
+    match ilp::Packet::decode(packet) {
+        Ok(ilp::Packet::Payment(payment)) => payment.data.last_chunk::<NONCE_BYTES>().copied(),
+        _ => None,
     }
 }
 

@@ -7,7 +7,7 @@ use super::super::wire::WireError;
 use super::ledger::{End, Ledger};
 use super::line::{Asked, Came, Line};
 use super::peer::{Phase, Shared, Side};
-use super::{FORGET_MS, SENDER_GRACE_MS, TIMING};
+use super::{CLOCKS_DIFFER_MS, FORGET_MS, SENDER_GRACE_MS, TIMING};
 use ilp_oer::clp::{Body, Dialect, Entry, Fulfill, Prepare, ProtocolData};
 use ilp_oer::{Address, Amount, EncodeError, ErrorCode, Timestamp, TransferId, ilp, sub};
 use rand_chacha::ChaCha12Rng;
@@ -99,7 +99,10 @@ impl Payer {
     fn answered(&mut self, id: TransferId, answer: Result<(), ErrorCode>, now: Now, ledger: &mut Ledger) {
         let Some(payment) = self.payments.get_mut(&id) else { return };
         match answer {
-            Ok(()) => payment.acknowledged = true,
+            Ok(()) => {
+                payment.acknowledged = true;
+                ledger.held(&payment.invoice.nonce, now.wall);
+            }
             Err(_) if matches!(payment.end, Some(End::Fulfilled | End::Rejected(_))) => {
                 ledger.wrong("errors to prepares after their outcome")
             }
@@ -269,5 +272,3 @@ const INVOICES_AT_ONCE: usize = 256;
 const PADDING_BYTES: usize = 80;
 /// From when to when a payment lives, at the sender.
 const EXPIRES_AFTER_MS: (i64, i64) = (1_500, 6_500);
-/// The connector's clock follows the system's by other steps than ours, and a timer has its grain.
-const CLOCKS_DIFFER_MS: i64 = 100;
