@@ -11,6 +11,8 @@
 
 mod connection;
 mod fault;
+#[cfg(test)]
+mod tests;
 
 pub use fault::{Fault, Faults, Kind, Lanes, Victim};
 

@@ -85,6 +85,23 @@ fn a_rate_is_kept_and_memory_is_reported() {
 }
 
 #[test]
+fn every_unit_is_accounted_for_when_connections_are_lost_all_the_time() {
+    for tls in ["", "--tls"] {
+        let (code, output) = run(&format!("--faults=150ms --for 4s --rate 400 --seed 5 --json {tls}"));
+        assert_eq!((code, complaints(&output)), (Some(0), String::new()));
+        let report = report(&output);
+        assert_eq!((&report["stuck"], &report["balances_ok"]), (&0.into(), &true.into()), "{report}");
+        // Otherwise it shows nothing.
+        let faults: u64 = report["faults"].as_object().unwrap().values().filter_map(Value::as_u64).sum();
+        let at_least = |pointer: &str, least: u64| report.pointer(pointer).and_then(Value::as_u64).is_some_and(|count| count >= least);
+        assert!(faults >= 10 && at_least("/payments", 300) && at_least("/outcomes/fulfilled", 100), "{report}");
+        assert!(at_least("/reconnects/senders", 1) && at_least("/reconnects/receivers", 1) && at_least("/resent/prepares", 1), "{report}");
+        let timed_out = at_least("/outcomes/rejected/R00", 1);
+        assert!(timed_out && at_least("/outcomes/rejected/F99", 1), "{report}");
+    }
+}
+
+#[test]
 fn people_get_words() {
     let (code, output) = run("--count 10 --peers 1");
     let text = String::from_utf8_lossy(&output.stdout);
@@ -93,7 +110,9 @@ fn people_get_words() {
 
 #[test]
 fn wrong_usage_has_exit_code_2_and_help_0() {
-    for arguments in ["--nonsense", "--count none", "--store embedded", "--window 1 --peers 2", "--url ws://127.0.0.1:1"] {
+    for arguments in
+        ["--nonsense", "--seed 1", "--faults 1s", "--count none", "--store embedded", "--window 1 --peers 2", "--url ws://127.0.0.1:1"]
+    {
         let (code, output) = run(arguments);
         assert_eq!(code, Some(2), "{arguments}");
         assert!(output.stdout.is_empty() && !output.stderr.is_empty());
