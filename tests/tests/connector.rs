@@ -398,3 +398,37 @@ async fn an_account_that_logs_in_again_and_again_waits_its_turn() {
     let _bob = network.login("bob").await;
     let _ = network.connector.stop(Duration::ZERO).await;
 }
+
+#[tokio::test]
+async fn of_the_logins_that_wait_for_their_turn_the_newest_wins() {
+    let limits = Limits { login_ms: 500, ..Limits::default() };
+    let network = Network::with(|builder| builder.limits(limits)).await;
+    let tls = TlsClientConfig::public_roots().unwrap();
+    let heard = |frames: usize| {
+        let connector = &network.connector;
+        async move {
+            // Connections that have said something.
+            while connector.status().await.unwrap().connections.iter().filter(|one| one.traffic.frames_in > 0).count() != frames {
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    let mut first = network.login("alice").await;
+    // Takes a place that the newest connection gets after it.
+    let mut stranger = RawPeer::dial(&network.url, &tls).await;
+    stranger.message(names::LIQUIDITY, &Liquidity::Request.to_vec().unwrap()).await;
+    heard(2).await;
+    let mut older = RawPeer::dial(&network.url, &tls).await;
+    older.authenticate("alice", "alice-token").await;
+    heard(3).await;
+    drop(stranger);
+    heard(2).await;
+    let mut newest = RawPeer::dial(&network.url, &tls).await;
+    newest.authenticate("alice", "alice-token").await;
+    assert!(matches!(newest.next().await, Seen::Response(..)));
+    // The older one is told nothing but good-bye.
+    assert_eq!((first.next_or_end().await, older.next_or_end().await), (None, None));
+    newest.message(names::LIQUIDITY, &Liquidity::Request.to_vec().unwrap()).await;
+    assert!(matches!(newest.next().await, Seen::Response(..)));
+    let _ = network.connector.stop(Duration::ZERO).await;
+}

@@ -138,11 +138,22 @@ impl Driver {
             self.refuse(place, now);
             return;
         };
+        self.end_waiting(&account);
         let pause = i64::from(self.shared.limits.login_ms);
         let at = self.logins.get(&account).map(|last| last.saturating_add_millis(pause));
         match (at.filter(|at| *at > now), self.connections.get_mut(place)) {
             (Some(at), Some(connection)) => connection.let_in_at = Some((at, account)),
             _ => self.let_in(place, account, now),
+        }
+    }
+
+    /// A login that still waits for its turn when a newer one of the account comes has been given up by its peer, or is about to be: let
+    /// in late, it would replace the newer one.
+    fn end_waiting(&mut self, account: &AccountId) {
+        let waits = |connection: &Connection| connection.let_in_at.as_ref().is_some_and(|(_, whose)| whose == account);
+        let older: Vec<_> = self.connections.iter().filter(|(_, connection)| waits(connection)).map(|(place, _)| place).collect();
+        for place in older {
+            self.disconnect(place, "replaced by a newer connection of the account".into());
         }
     }
 
