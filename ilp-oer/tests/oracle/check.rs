@@ -8,14 +8,17 @@ use ilp_oer::clp::{Dialect, Extensions};
 use ilp_oer::ilp;
 use ilp_oer::value::{ClpValue, EntryValue, IlpValue};
 use proptest::strategy::Strategy;
-use proptest::test_runner::{TestCaseResult, TestRunner};
+use proptest::test_runner::{TestCaseError, TestCaseResult, TestRunner};
 use proptest::{prop_assert, prop_assert_eq};
 
-/// A type of packet, with a check of as many values of it as the runner's configuration says.
+/// Something to be checked on as many cases as the runner's configuration says.
 pub(crate) struct Check {
     pub(crate) name: String,
-    pub(crate) run: Box<dyn Fn(&mut TestRunner) -> Result<(), String>>,
+    /// Answers how many of the cases were packets, read by both codecs to the same value; says what they differ in otherwise.
+    pub(crate) run: Run,
 }
+
+type Run = Box<dyn Fn(&mut TestRunner) -> Result<u32, String>>;
 
 /// One for each type of packet, those of CLP in both dialects.
 pub(crate) fn values_of_each_type() -> Vec<Check> {
@@ -34,11 +37,11 @@ fn clp_checks<E: Entry<Value: AnyEntry> + 'static>() -> impl Iterator<Item = Che
     })
 }
 
-fn on_each<S: Strategy + 'static>(
-    values: S,
-    check: impl Fn(&S::Value) -> TestCaseResult + 'static,
-) -> Box<dyn Fn(&mut TestRunner) -> Result<(), String>> {
-    Box::new(move |runner| runner.run(&values, |value| check(&value)).map_err(|error| error.to_string()))
+fn on_each<S: Strategy + 'static>(values: S, check: impl Fn(&S::Value) -> TestCaseResult + 'static) -> Run {
+    Box::new(move |runner| {
+        let outcome = runner.run(&values, |value| check(&value));
+        outcome.map(|()| runner.config().cases).map_err(|error| error.to_string())
+    })
 }
 
 /// Both write the same bytes, and both read the other's back to the same value.
@@ -69,7 +72,7 @@ fn clp_agrees<E: Entry<Value: AnyEntry>>(value: &ClpValue<E::Value>) -> TestCase
 
 /// Both read the bytes as the same value, or neither takes them: `rasn` takes them if they are a value's one encoding, and the value
 /// is one of the protocol. Answers whether they were taken.
-pub(crate) fn ilp_verdicts_agree(bytes: &[u8]) -> Result<bool, proptest::test_runner::TestCaseError> {
+pub(crate) fn ilp_verdicts_agree(bytes: &[u8]) -> Result<bool, TestCaseError> {
     let ours = ilp::Packet::decode(bytes).ok().map(|packet| IlpValue::try_from(packet).unwrap());
     let theirs = Ilp::decode(bytes).ok().filter(|model| model.encode().as_deref() == Ok(bytes));
     let theirs = theirs.and_then(|model| model.to_value().ok());
@@ -77,7 +80,7 @@ pub(crate) fn ilp_verdicts_agree(bytes: &[u8]) -> Result<bool, proptest::test_ru
     Ok(ours.is_some())
 }
 
-pub(crate) fn clp_verdicts_agree<E: Entry<Value: AnyEntry>>(bytes: &[u8]) -> Result<bool, proptest::test_runner::TestCaseError> {
+pub(crate) fn clp_verdicts_agree<E: Entry<Value: AnyEntry>>(bytes: &[u8]) -> Result<bool, TestCaseError> {
     let ours = ClpValue::<E::Value>::decode(bytes, Extensions::ALL).ok();
     let theirs = Clp::<E>::decode(bytes).ok().filter(|model| model.encode().as_deref() == Ok(bytes));
     let theirs = theirs.and_then(|model| model.to_value().ok());

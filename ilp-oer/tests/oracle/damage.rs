@@ -1,7 +1,7 @@
 //! Valid encodings with a few bytes changed: whatever one codec takes as the one encoding of a valid value, the other takes too, as
 //! the same value.
 
-use crate::check::{clp_verdicts_agree, ilp_verdicts_agree};
+use crate::check::{Check, clp_verdicts_agree, ilp_verdicts_agree};
 use crate::strategies::{AnyEntry, clp_value, ilp_value};
 use crate::types;
 use crate::values::Entry;
@@ -9,10 +9,8 @@ use ilp_oer::oer::{Reader, put_octets};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::TestRunner;
 use std::cell::Cell;
-
-const CASES: u32 = 20_000;
 
 /// One change of one byte.
 #[derive(Debug, Clone, Copy)]
@@ -64,44 +62,42 @@ fn damaged(bytes: &[u8], head: usize, inside: bool, edits: &[(Index, Edit)]) -> 
     bytes
 }
 
-/// Runs the check on many damaged encodings. A good part of them must still be valid, and a good part not.
-fn on_damaged<S: Strategy>(
-    values: S,
-    bytes: impl Fn(&S::Value) -> Vec<u8>,
-    head: usize,
-    check: impl Fn(&[u8]) -> Result<bool, TestCaseError>,
-) {
-    let (taken, refused) = (Cell::new(0), Cell::new(0));
-    let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::with_cases(CASES) });
-    let outcome = runner.run(&(values, any::<bool>(), edits()), |(value, inside, edits)| {
-        let bytes = damaged(&bytes(&value), head, inside, &edits);
-        let counter = if check(&bytes)? { &taken } else { &refused };
-        counter.set(counter.get() + 1);
-        Ok(())
-    });
-    outcome.unwrap_or_else(|error| panic!("{error}"));
-    assert!(taken.get() > CASES / 20 && refused.get() > CASES / 20, "{} taken, {} refused", taken.get(), refused.get());
+/// One check for the packets of ILP and one for each dialect of CLP. A good part of what is damaged must still be valid, and a good
+/// part not.
+pub(crate) fn damaged_encodings() -> [Check; 3] {
+    let ilp = |bytes: &[u8]| if ilp_counts_fit(bytes) { ilp_verdicts_agree(bytes) } else { Ok(false) };
+    [
+        on_damaged("ilp damaged", ilp_value(), |value| value.to_vec().unwrap(), 1, ilp),
+        on_damaged_clp::<types::NamedEntry>("clp named damaged"),
+        on_damaged_clp::<types::SeedEntry>("clp seed damaged"),
+    ]
 }
 
-#[test]
-fn damaged_ilp_packets_are_taken_by_both_or_neither() {
-    let check = |bytes: &[u8]| if ilp_counts_fit(bytes) { ilp_verdicts_agree(bytes) } else { Ok(false) };
-    on_damaged(ilp_value(), |value| value.to_vec().unwrap(), 1, check);
-}
-
-#[test]
-fn damaged_clp_packets_with_names_are_taken_by_both_or_neither() {
-    clp_packets::<types::NamedEntry>();
-}
-
-#[test]
-fn damaged_clp_packets_with_numbers_are_taken_by_both_or_neither() {
-    clp_packets::<types::SeedEntry>();
-}
-
-fn clp_packets<E: Entry<Value: AnyEntry>>() {
+fn on_damaged_clp<E: Entry<Value: AnyEntry> + 'static>(name: &str) -> Check {
     let check = |bytes: &[u8]| if clp_counts_fit(bytes) { clp_verdicts_agree::<E>(bytes) } else { Ok(false) };
-    on_damaged(clp_value::<E::Value>(), |value| value.to_vec().unwrap(), 5, check);
+    on_damaged(name, clp_value::<E::Value>(), |value| value.to_vec().unwrap(), 5, check)
+}
+
+fn on_damaged<S: Strategy + 'static>(
+    name: &str,
+    values: S,
+    encode: impl Fn(&S::Value) -> Vec<u8> + 'static,
+    head: usize,
+    check: impl Fn(&[u8]) -> Result<bool, TestCaseError> + 'static,
+) -> Check {
+    let values = (values, any::<bool>(), edits());
+    let run = move |runner: &mut TestRunner| {
+        let taken = Cell::new(0);
+        let outcome = runner.run(&values, |(value, inside, edits)| {
+            let bytes = damaged(&encode(&value), head, inside, &edits);
+            taken.set(taken.get() + u32::from(check(&bytes)?));
+            Ok(())
+        });
+        outcome.map_err(|error| error.to_string())?;
+        let (taken, cases) = (taken.get(), runner.config().cases);
+        if taken < cases / 20 || taken > cases / 20 * 19 { Err(format!("{taken} of {cases} taken")) } else { Ok(taken) }
+    };
+    Check { name: name.to_owned(), run: Box::new(run) }
 }
 
 /// Whether `rasn` may be asked: it allocates for as many elements as a count says, before it looks for them, and the process with it

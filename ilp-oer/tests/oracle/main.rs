@@ -15,29 +15,35 @@ mod values;
 
 use proptest::test_runner::{Config, TestRunner};
 
-const CASES: u32 = 2_000;
-
-fn check_all(prefix: &str) {
-    let checks = check::values_of_each_type().into_iter().filter(|check| check.name.starts_with(prefix));
-    assert_eq!(checks.map(|check| check_one(&check)).count(), 8);
+fn run(cases: u32, checks: impl IntoIterator<Item = check::Check>) {
+    for check in checks {
+        let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::with_cases(cases) });
+        (check.run)(&mut runner).unwrap_or_else(|error| panic!("{}: {error}", check.name));
+    }
 }
 
-fn check_one(check: &check::Check) {
-    let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::with_cases(CASES) });
-    (check.run)(&mut runner).unwrap_or_else(|error| panic!("{}: {error}", check.name));
+fn run_types(prefix: &str) {
+    let checks: Vec<_> = check::values_of_each_type().into_iter().filter(|check| check.name.starts_with(prefix)).collect();
+    assert_eq!(checks.len(), 8);
+    run(2_000, checks);
 }
 
 #[test]
 fn both_codecs_agree_on_every_ilp_packet() {
-    check_all("ilp");
+    run_types("ilp");
 }
 
 #[test]
 fn both_codecs_agree_on_every_clp_packet_with_names() {
-    check_all("clp named");
+    run_types("clp named");
 }
 
 #[test]
 fn both_codecs_agree_on_every_clp_packet_with_numbers() {
-    check_all("clp seed");
+    run_types("clp seed");
+}
+
+#[test]
+fn damaged_packets_are_taken_by_both_codecs_or_neither() {
+    run(10_000, damage::damaged_encodings());
 }
