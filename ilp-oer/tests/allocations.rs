@@ -16,7 +16,7 @@ fn allocations<R>(work: impl FnOnce() -> R) -> u64 {
 fn reading_allocates_nothing() {
     assert!(allocations(prepare_bytes) > 0, "the counter counts");
     let (prepare, fulfill) = (prepare_bytes(), fulfill().to_vec().unwrap());
-    assert_eq!(allocations(|| assert!(matches!(decode_prepare(&prepare).1, ilp::Packet::Payment(_)))), 0);
+    assert_eq!(allocations(|| assert!(decode_prepare(&prepare).is_some())), 0);
     assert_eq!(allocations(|| assert_eq!(decode_clp(&fulfill).body.kind(), clp::PacketType::Fulfill)), 0);
     for quote_type in QUOTES {
         let bytes = quote(quote_type).to_vec().unwrap();

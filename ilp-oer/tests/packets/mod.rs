@@ -54,11 +54,12 @@ pub(crate) fn prepare_bytes() -> Vec<u8> {
     out
 }
 
-/// The packet, and the payment in its first entry.
-pub(crate) fn decode_prepare(bytes: &[u8]) -> (clp::Packet<'_>, ilp::Packet<'_>) {
-    let packet = decode_clp(bytes);
-    let payment = ilp::Packet::decode(packet.body.data().first().unwrap().data).unwrap();
-    (packet, payment)
+/// The prepare, and the payment in its first entry.
+#[inline]
+pub(crate) fn decode_prepare(bytes: &[u8]) -> Option<(Prepare<'_>, Payment<'_>)> {
+    let Body::Prepare(prepare) = clp::Packet::decode(bytes, Dialect::Named, Extensions::NONE).ok()?.body else { return None };
+    let ilp::Packet::Payment(payment) = ilp::Packet::decode(prepare.data.first()?.data).ok()? else { return None };
+    Some((prepare, payment))
 }
 
 pub(crate) fn decode_clp(bytes: &[u8]) -> clp::Packet<'_> {
