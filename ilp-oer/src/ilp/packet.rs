@@ -74,19 +74,17 @@ impl<'a> Packet<'a> {
         let start = reader.clone();
         let byte = reader.u8()?;
         let kind = PacketType::from_byte(byte).ok_or_else(|| start.error(DecodeErrorKind::UnknownType(byte)))?;
-        let mut contents = reader.envelope()?;
-        let packet = match kind {
-            PacketType::Payment => Self::Payment(Payment::read(&mut contents)?),
-            PacketType::LiquidityRequest => Self::LiquidityRequest(LiquidityRequest::read(&mut contents)?),
-            PacketType::LiquidityResponse => Self::LiquidityResponse(LiquidityResponse::read(&mut contents)?),
-            PacketType::BySourceRequest => Self::BySourceRequest(BySourceRequest::read(&mut contents)?),
-            PacketType::BySourceResponse => Self::BySourceResponse(BySourceResponse::read(&mut contents)?),
-            PacketType::ByDestinationRequest => Self::ByDestinationRequest(ByDestinationRequest::read(&mut contents)?),
-            PacketType::ByDestinationResponse => Self::ByDestinationResponse(ByDestinationResponse::read(&mut contents)?),
-            PacketType::Error => Self::Error(ErrorPacket::read(&mut contents)?),
-        };
-        contents.finish()?;
-        Ok(packet)
+        let contents = reader.envelope()?;
+        Ok(match kind {
+            PacketType::Payment => Self::Payment(contents.whole(Payment::read)?),
+            PacketType::LiquidityRequest => Self::LiquidityRequest(contents.whole(LiquidityRequest::read)?),
+            PacketType::LiquidityResponse => Self::LiquidityResponse(contents.whole(LiquidityResponse::read)?),
+            PacketType::BySourceRequest => Self::BySourceRequest(contents.whole(BySourceRequest::read)?),
+            PacketType::BySourceResponse => Self::BySourceResponse(contents.whole(BySourceResponse::read)?),
+            PacketType::ByDestinationRequest => Self::ByDestinationRequest(contents.whole(ByDestinationRequest::read)?),
+            PacketType::ByDestinationResponse => Self::ByDestinationResponse(contents.whole(ByDestinationResponse::read)?),
+            PacketType::Error => Self::Error(contents.whole(ErrorPacket::read)?),
+        })
     }
 
     /// The type byte at the front of `bytes`, if it is one of a known packet. Looks at nothing else.

@@ -217,6 +217,14 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Reads a value that must be all there is.
+    #[inline]
+    pub(crate) fn whole<T>(mut self, read: impl FnOnce(&mut Self) -> Result<T, DecodeError>) -> Result<T, DecodeError> {
+        let value = read(&mut self)?;
+        self.finish()?;
+        Ok(value)
+    }
+
     #[cold]
     fn truncated(&self, needed: usize) -> DecodeError {
         self.error(DecodeErrorKind::Truncated { needed, available: self.rest.len() })

@@ -274,6 +274,19 @@ mod tests {
     }
 
     #[test]
+    fn every_byte_of_the_digits_must_be_one() {
+        let good = b"20111011121310.101Z";
+        for at in (0..14).chain(15..18) {
+            for byte in (0..=u8::MAX).filter(|byte| !byte.is_ascii_digit()) {
+                let mut bytes = *good;
+                bytes[at] = byte;
+                assert_eq!(Timestamp::parse_wire(&bytes), Err(InvalidTimestamp), "{byte} at {at}");
+            }
+        }
+        assert!(Timestamp::parse_wire(good).is_ok());
+    }
+
+    #[test]
     fn arithmetic_stays_within_the_range() {
         assert_eq!(Timestamp::MAX.saturating_add_millis(1), Timestamp::MAX);
         assert_eq!(Timestamp::MIN.saturating_add_millis(i64::MIN), Timestamp::MIN);
