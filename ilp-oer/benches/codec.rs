@@ -47,7 +47,7 @@ mod decode_prepare_with_payment {
     #[divan::bench]
     fn ilp_oer(bencher: Bencher<'_, '_>) {
         let bytes = prepare_bytes();
-        bencher.bench_local(|| decode_prepare(black_box(&bytes)));
+        bencher.bench_local(|| drop(black_box(decode_prepare(black_box(&bytes)))));
     }
 
     /// Times stay text.
@@ -81,7 +81,7 @@ mod decode_fulfill {
     #[divan::bench]
     fn ilp_oer(bencher: Bencher<'_, '_>) {
         let bytes = fulfill().to_vec().unwrap();
-        bencher.bench_local(|| decode_clp(black_box(&bytes)));
+        bencher.bench_local(|| drop(black_box(decode_clp(black_box(&bytes)))));
     }
 
     #[divan::bench]
@@ -98,7 +98,7 @@ mod decode_quote {
     #[divan::bench(args = QUOTES)]
     fn ilp_oer(bencher: Bencher<'_, '_>, quote_type: u8) {
         let bytes = quote(quote_type).to_vec().unwrap();
-        bencher.bench_local(|| Packet::decode(black_box(&bytes)).unwrap());
+        bencher.bench_local(|| drop(black_box(Packet::decode(black_box(&bytes)).unwrap())));
     }
 
     #[divan::bench(args = QUOTES)]
