@@ -1,7 +1,7 @@
 //! A connector and its peers in every order of what can happen, in small scenarios. `interleavings --large` has more.
+#![allow(clippy::panic, clippy::print_stderr, reason = "a test fails by panicking, and says what it covered")]
 
 use ilp_tests::models::{Coverage, Exchanges, Subject, World, explore, small};
-use std::io::Write;
 use std::sync::Arc;
 
 /// Explores the small scenarios with this in their names, and says how much that was.
@@ -22,7 +22,7 @@ fn every_order_keeps_every_rule(part: impl Fn(&str) -> bool, interleavings_min: 
         covered.states += explored.coverage.states;
     }
     let Coverage { interleavings, states, .. } = covered;
-    writeln!(std::io::stderr(), "{interleavings} interleavings through {states} states").unwrap();
+    eprintln!("{interleavings} interleavings through {states} states");
     assert!(interleavings >= interleavings_min, "only {interleavings} interleavings were covered");
 }
 
@@ -33,7 +33,7 @@ fn two_payments_in_every_order() {
 
 #[test]
 fn a_payment_with_a_cut_and_a_timer_in_every_order() {
-    every_order_keeps_every_rule(|name| name.starts_with("one/"), 80_000);
+    every_order_keeps_every_rule(|name| name.starts_with("one/"), 75_000);
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn two_payments_with_a_cut_in_every_order_at_peers_that_dedupe() {
 
 #[test]
 fn an_applications_exchange_in_every_order() {
-    every_order_keeps_every_rule(|name| name.starts_with("exchange"), 100);
+    every_order_keeps_every_rule(|name| name.starts_with("exchange"), 300_000);
 }
 
 #[test]
