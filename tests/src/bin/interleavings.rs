@@ -31,7 +31,10 @@ struct Options {
     /// Goes through one order of the one scenario, step by step; steps as a violation's report has them, with commas between.
     #[arg(long, value_name = "STEPS", value_delimiter = ',')]
     replay: Vec<Step>,
-    /// Stops after this many seconds; what was not covered is said.
+    /// Leaves a scenario after about this many states, and says so; a million take half a gigabyte at most.
+    #[arg(long, value_name = "STATES", default_value_t = 3_000_000)]
+    states: u64,
+    /// Stops after this many seconds, and says how many scenarios were covered whole.
     #[arg(long, value_name = "SECONDS")]
     seconds: Option<u64>,
 }
@@ -73,7 +76,7 @@ fn run(options: &Options, scenarios: Vec<Scenario>) -> bool {
         let (scenario, started) = (Arc::new(scenario), Instant::now());
         let watch = |coverage: &Coverage| {
             progress(&format!("{n}/{count} {}: {} interleavings, {} states", scenario.name, coverage.interleavings, coverage.states));
-            deadline.is_none_or(|deadline| Instant::now() < deadline)
+            coverage.states < options.states && deadline.is_none_or(|deadline| Instant::now() < deadline)
         };
         let explored = match scenario.subject {
             Subject::Connector => explore(|| World::new(&scenario), watch),
@@ -124,7 +127,10 @@ fn report(as_json: bool, name: &str, explored: &Explored<Step>, took: Duration) 
         true => say(&json!({ "scenario": name, "interleavings": interleavings.to_string(), "states": states, "ends": ends,
             "transitions": transitions, "depth": depth, "whole": explored.whole, "ms": ms })
         .to_string()),
-        false => say(&format!("{interleavings:>14} interleavings {states:>7} states {depth:>3} steps {ms:>7} ms  {name}")),
+        false => {
+            let part = if explored.whole || explored.found.is_some() { "" } else { "  (not whole)" };
+            say(&format!("{interleavings:>14} interleavings {states:>7} states {depth:>3} steps {ms:>7} ms  {name}{part}"));
+        }
     }
 }
 
