@@ -72,7 +72,12 @@ pub fn load(file: &Path, variables: Variables<'_>) -> Checked {
         Ok(Err(_)) => return unreadable(file, "is not UTF-8 text"),
         Err(error) => return unreadable(file, &format!("can't be read: {error}")),
     };
-    let (config, list) = read(&text, file.parent().unwrap_or(Path::new("")), variables);
+    check(&text, file, variables)
+}
+
+/// Checks the text of a file, and all files and variables that it names.
+pub fn check(text: &str, file: &Path, variables: Variables<'_>) -> Checked {
+    let (config, list) = read(text, file.parent().unwrap_or(Path::new("")), variables);
     let problems = Problems { file: file.to_owned(), list };
     Checked { config: config.filter(|_| problems.is_usable()), problems }
 }

@@ -1,0 +1,42 @@
+//! One input to one target, with panics caught.
+
+use crate::target::{Report, Target};
+use std::cell::RefCell;
+use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
+
+/// A panic: the product's, or that of a target because something didn't hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Where: file and line. Findings at the same place are taken for the same.
+    pub place: String,
+    /// What it said.
+    pub message: String,
+}
+
+/// Tries one input.
+///
+/// # Errors
+/// The panic.
+pub fn try_input(target: &Target, input: &[u8], report: &mut Report) -> Result<(), Finding> {
+    report.clear();
+    panic::catch_unwind(AssertUnwindSafe(|| (target.run)(input, report))).map_err(|_| LAST.take().unwrap_or_else(unknown))
+}
+
+/// From now on panics are remembered by their thread rather than printed.
+pub fn catch_panics() {
+    panic::set_hook(Box::new(|info| LAST.set(Some(finding(info)))));
+}
+
+thread_local! {
+    static LAST: RefCell<Option<Finding>> = const { RefCell::new(None) };
+}
+
+fn finding(info: &PanicHookInfo<'_>) -> Finding {
+    let place = info.location().map_or_else(String::new, |location| format!("{}:{}", location.file(), location.line()));
+    Finding { place, message: info.payload_as_str().unwrap_or("a panic without words").to_owned() }
+}
+
+/// Without [`catch_panics`] the usual hook has printed it.
+fn unknown() -> Finding {
+    Finding { place: String::new(), message: "a panic, see above".to_owned() }
+}
