@@ -77,7 +77,8 @@ impl Extensions {
 
 impl<'a> Packet<'a> {
     /// Reads one packet that takes up all of `bytes`.
-    #[inline]
+    // Always inlined: the packet is built where it is used instead of being moved there, a quarter of the time.
+    #[inline(always)]
     pub fn decode(bytes: &'a [u8], dialect: Dialect, extensions: Extensions) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
         let start = reader.clone();

@@ -199,8 +199,8 @@ fn check(bytes: &[u8]) -> Result<(), InvalidAddress> {
         return if bad == 0 { Ok(()) } else { Err(InvalidAddress::Character) };
     };
     // This is much of the work of decoding a payment: 16 characters at a time in vector registers, the last 16 perhaps once more.
-    let mut bad = last.map(not_in_alphabet);
-    for block in bytes.as_chunks::<16>().0 {
+    let mut bad = [0; 16];
+    for block in bytes.as_chunks().0.iter().chain([last]) {
         bad.iter_mut().zip(block).for_each(|(bad, byte)| *bad |= not_in_alphabet(*byte));
     }
     if u128::from_ne_bytes(bad) == 0 { Ok(()) } else { Err(InvalidAddress::Character) }
