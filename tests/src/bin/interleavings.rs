@@ -54,8 +54,8 @@ fn main() -> ExitCode {
         scenarios.iter().for_each(|scenario| say(&scenario.name));
         return ExitCode::SUCCESS;
     }
-    let held = match options.replay.is_empty() {
-        true => run(&options, scenarios),
+    match options.replay.is_empty() {
+        true => exit(run(&options, scenarios)),
         false => {
             let scenario = Arc::new(scenarios.remove(0));
             match scenario.subject {
@@ -63,7 +63,10 @@ fn main() -> ExitCode {
                 Subject::Exchange | Subject::TwoExchanges => retrace(|| Exchanges::new(&scenario), &options.replay),
             }
         }
-    };
+    }
+}
+
+fn exit(held: bool) -> ExitCode {
     if held { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }
 
@@ -155,40 +158,33 @@ fn tell<M: Model<Step = Step>>(options: &Options, name: &str, start: impl Fn() -
 fn narrate<M: Model<Step = Step>>(start: impl Fn() -> M, steps: &[Step]) -> M {
     let mut world = start();
     for (n, step) in (1..).zip(steps) {
-        say(&format!("{n:>4}. {:<40} {step}", world.describe(*step)));
+        say(&format!("{n:>4}. {:<80} {step}", world.describe(*step)));
         world.take(*step);
     }
     world
 }
 
 /// One order, and what came of it.
-fn retrace<M: Model<Step = Step>>(start: impl Fn() -> M, steps: &[Step]) -> bool {
+fn retrace<M: Model<Step = Step>>(start: impl Fn() -> M, steps: &[Step]) -> ExitCode {
     for n in 0..steps.len() {
         let (before, next) = steps.split_at(n);
         let can = replay(&start, before).steps();
         if next.first().is_some_and(|step| !can.contains(step)) {
             let can: Vec<_> = can.iter().map(Step::to_string).collect();
             say(&format!("step {} can't be taken; these can: {}", n + 1, can.join(" ")));
-            return false;
+            return ExitCode::from(2);
         }
     }
     let world = narrate(start, steps);
     let can: Vec<_> = world.steps().iter().map(Step::to_string).collect();
     let result = world.check().and_then(|()| if can.is_empty() { world.finish() } else { Ok(()) });
+    let held = result.is_ok();
     match result {
-        Err(violation) => {
-            say(&format!("broken: {violation}"));
-            false
-        }
-        Ok(()) if can.is_empty() => {
-            say("the end: every rule held");
-            true
-        }
-        Ok(()) => {
-            say(&format!("every rule held so far; next: {}", can.join(" ")));
-            true
-        }
+        Err(violation) => say(&format!("broken: {violation}")),
+        Ok(()) if can.is_empty() => say("the end: every rule held"),
+        Ok(()) => say(&format!("every rule held so far; next: {}", can.join(" "))),
     }
+    exit(held)
 }
 
 /// On a terminal only.
