@@ -32,8 +32,13 @@ fn two_payments_in_every_order() {
 }
 
 #[test]
-fn a_payment_with_a_cut_and_a_timer_in_every_order() {
-    every_order_keeps_every_rule(|name| name.starts_with("one/"), 75_000);
+fn a_payment_whose_sender_is_cut_off_while_time_passes_in_every_order() {
+    every_order_keeps_every_rule(|name| name.starts_with("one/") && name.contains("alice"), 55_000);
+}
+
+#[test]
+fn a_payment_whose_receiver_is_cut_off_while_time_passes_in_every_order() {
+    every_order_keeps_every_rule(|name| name.starts_with("one/") && name.contains("bob"), 18_000);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use ilp_plugins::clp::ClpLink;
 use std::collections::{BTreeMap, VecDeque};
 
 /// How often links are given the time while it passes: rarely, because nothing here depends on it to the millisecond.
-const TICK_MS: i64 = 5_000;
+const TICK_MS: i64 = 10_000;
 
 #[derive(Debug)]
 pub(super) struct Connector {
