@@ -3,6 +3,7 @@
 mod clp;
 mod config;
 mod exchange;
+mod frames;
 mod ilp;
 mod link;
 mod packet;

@@ -57,7 +57,8 @@ pub(super) fn run(input: &[u8], report: &mut Report) {
                 assert!(usize::try_from(offset).unwrap() <= line.len() / 2 + 1, "offset {offset} in {} characters", line.len());
             }
             (Direction::Encode, Some(failure)) => {
-                report.feature(failure.get("field").and_then(Value::as_str).unwrap());
+                let field = failure.get("field").and_then(Value::as_str).unwrap();
+                report.feature(field.chars().filter(|c| !c.is_ascii_digit()).take(40).collect::<String>());
             }
             (Direction::Decode, None) => {
                 report.full = true;
