@@ -19,6 +19,8 @@ pub(super) struct Ledger {
     /// Since when nothing has ended, and the longest such time, in nanoseconds.
     progress_ns: u64,
     pub(super) longest_pause_ns: u64,
+    /// The longest time in which a peer had no sign of life from the connector, in nanoseconds.
+    pub(super) longest_outage_ns: u64,
 }
 
 /// Counted over all peers.

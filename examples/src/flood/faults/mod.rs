@@ -98,7 +98,8 @@ pub(super) async fn drive(plan: &Plan, faults: &FaultPlan) -> Result<(FaultRepor
     if pause > PAUSE_MAX {
         complaints.push(format!("for {} s no payment ended", pause.as_secs()));
     }
-    let run = Figures { seed: faults.seed, tls: *tls, time, pause, balances_ok: complaints.is_empty() };
+    let outage = Duration::from_nanos(ledger.longest_outage_ns);
+    let run = Figures { seed: faults.seed, tls: *tls, time, pause, outage, balances_ok: complaints.is_empty() };
     Ok((report(&run, &proxy, &ledger.counts, settled, books.as_ref()), complaints))
 }
 
@@ -187,6 +188,7 @@ struct Figures {
     tls: bool,
     time: Duration,
     pause: Duration,
+    outage: Duration,
     balances_ok: bool,
 }
 
@@ -211,6 +213,7 @@ fn report(run: &Figures, proxy: &Proxy, counts: &Counts, settled: Settled, books
         stuck: books.map(|books| books.in_flight),
         balances_ok: run.balances_ok,
         longest_pause_seconds: Decimal::seconds(run.pause).unwrap_or(Decimal::ZERO),
+        longest_outage_seconds: Decimal::seconds(run.outage).unwrap_or(Decimal::ZERO),
     }
 }
 

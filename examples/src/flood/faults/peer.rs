@@ -49,6 +49,8 @@ pub(super) struct Standing {
     /// The connector's books of its account, and when they were asked for. They outlive connections.
     pub(super) books: Option<LiquidityAnswer>,
     pub(super) books_at: Option<Timestamp>,
+    /// When the connector last answered it, since the start of the run.
+    pub(super) alive_ns: u64,
 }
 
 /// How far a run is.
@@ -158,7 +160,10 @@ impl<S: Side> Peer<S> {
                     Came::Authenticated => self.side.connected(line, now, &mut ledger)?,
                     Came::Books(books, asked_at) => {
                         if let Some(standing) = shared.peers.get(self.number) {
-                            standing.set(Standing { books: Some(books), books_at: Some(asked_at.wall), ..standing.get() });
+                            let outage_ns = now.ns.saturating_sub(standing.get().alive_ns);
+                            ledger.longest_outage_ns = ledger.longest_outage_ns.max(outage_ns);
+                            let (books, books_at) = (Some(books), Some(asked_at.wall));
+                            standing.set(Standing { books, books_at, alive_ns: now.ns, ..standing.get() });
                         }
                         self.side.came(came, line, now, &mut ledger)?;
                     }

@@ -44,6 +44,8 @@ pub(in super::super) struct FaultReport {
     pub(super) balances_ok: bool,
     /// The longest time in which no payment ended.
     pub(super) longest_pause_seconds: Decimal,
+    /// The longest time in which a peer had no answer from the connector: lost connections in a row.
+    pub(super) longest_outage_seconds: Decimal,
 }
 
 /// Of each side.
@@ -92,6 +94,7 @@ impl Display for FaultReport {
         writeln!(f, "listed       {unconfirmed} unconfirmed, {disputed} disputed, {lost} lost")?;
         writeln!(f, "unseen       {} charged, {} unknown to both ends", self.charged_unseen, self.unknown_to_both)?;
         writeln!(f, "pause        {} s at most without an outcome", self.longest_pause_seconds)?;
+        writeln!(f, "outage       {} s at most without an answer to a peer", self.longest_outage_seconds)?;
         writeln!(f, "stuck        {}", shown(self.stuck.and_then(|stuck| u64::try_from(stuck).ok())))?;
         write!(f, "books        {}", if self.balances_ok { "agree" } else { "DISAGREE" })
     }
