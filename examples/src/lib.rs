@@ -5,6 +5,7 @@ pub mod config;
 pub mod connector;
 pub mod demo;
 pub mod flood;
+pub mod hostile;
 pub mod packet;
 pub mod proxy;
 pub mod show;

@@ -5,34 +5,34 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// Both times that a run needs, by one look at the system's clock: how long it has lasted, and the time of day.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Clock {
+pub(crate) struct Clock {
     start: Instant,
     start_ms: i64,
 }
 
 /// An instant of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Now {
+pub(crate) struct Now {
     /// Nanoseconds since the start of the run.
-    pub(super) ns: u64,
+    pub(crate) ns: u64,
     /// The time of day, as peers tell it each other.
-    pub(super) wall: Timestamp,
+    pub(crate) wall: Timestamp,
 }
 
 impl Clock {
     /// A run starts.
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Self { start: Instant::now(), start_ms: i64::try_from(since.as_millis()).unwrap_or(i64::MAX) }
     }
 
     /// When the run started.
-    pub(super) fn started(&self) -> Instant {
+    pub(crate) fn started(&self) -> Instant {
         self.start
     }
 
     /// Reads the clock.
-    pub(super) fn now(&self) -> Now {
+    pub(crate) fn now(&self) -> Now {
         let elapsed = self.start.elapsed();
         let ms = i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX);
         let wall = Timestamp::from_unix_millis(self.start_ms.saturating_add(ms)).unwrap_or(Timestamp::MAX);
@@ -41,6 +41,6 @@ impl Clock {
 }
 
 /// A duration as whole nanoseconds; more than 584 years as 584 years.
-pub(super) fn nanoseconds(duration: Duration) -> u64 {
+pub(crate) fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -5,18 +5,18 @@ use std::time::Duration;
 /// Counts durations in buckets that are at most 1/128 wide of what they hold, from 1 ns to half an hour: one addition a value, and
 /// no allocation after the first.
 #[derive(Debug, Clone)]
-pub(super) struct Histogram {
+pub(crate) struct Histogram {
     buckets: Vec<u64>,
     count: u64,
 }
 
 impl Histogram {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { buckets: vec![0; bucket(VALUE_MAX).saturating_add(1)], count: 0 }
     }
 
     /// Counts a duration in nanoseconds; longer ones than half an hour as half an hour.
-    pub(super) fn record(&mut self, ns: u64) {
+    pub(crate) fn record(&mut self, ns: u64) {
         if let Some(bucket) = self.buckets.get_mut(bucket(ns.min(VALUE_MAX))) {
             *bucket += 1;
             self.count += 1;
@@ -25,7 +25,7 @@ impl Histogram {
 
     /// What so many of a thousand don't exceed (999: all but the slowest thousandth), rounded up to the end of its bucket. `None` if
     /// nothing has been counted.
-    pub(super) fn per_mille(&self, per_mille: u64) -> Option<Duration> {
+    pub(crate) fn per_mille(&self, per_mille: u64) -> Option<Duration> {
         let rank = (u128::from(self.count) * u128::from(per_mille)).div_ceil(1000).max(1);
         let mut seen = 0;
         for (index, count) in self.buckets.iter().enumerate() {

@@ -21,26 +21,26 @@
 //! | `tally`, `histogram`, `report` | the results |
 //! | `faults` | payments while connections are lost all the time |
 
-mod child;
-mod clock;
+pub(crate) mod child;
+pub(crate) mod clock;
 mod connector;
 mod faults;
-mod histogram;
+pub(crate) mod histogram;
 mod invoice;
-mod options;
-mod pair;
-mod process;
+pub(crate) mod options;
+pub(crate) mod pair;
+pub(crate) mod process;
 mod progress;
-mod random;
+pub(crate) mod random;
 mod receiver;
-mod report;
-mod run;
+pub(crate) mod report;
+pub(crate) mod run;
 mod sender;
 mod slots;
-mod tally;
-mod wire;
+pub(crate) mod tally;
+pub(crate) mod wire;
 
-use child::{Child, ChildError, Order};
+use child::{Child, ChildError, Hello, Order};
 use ilp_clp::ws::{TlsClientConfig, TlsError, Url, UrlError};
 use ilp_oer::{Amount, InvalidAddress};
 use options::{Login, Plan, Target, Task, Until};
@@ -125,7 +125,7 @@ async fn drive(plan: &Plan) -> Result<(Report, Vec<String>), StartError> {
     match &plan.target {
         Target::Child { pairs, tls } => {
             let pairs = child::logins(*pairs)?;
-            let child = Child::start(&order(&pairs, *tls, plan)).await?;
+            let child: Child<Hello> = Child::start(&order(&pairs, *tls, plan)).await?;
             let hello = child.hello();
             let scheme = if *tls { "wss" } else { "ws" };
             let url: Url = format!("{scheme}://127.0.0.1:{}/", hello.port).parse()?;

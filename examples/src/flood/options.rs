@@ -15,7 +15,7 @@ use std::time::Duration;
 /// memory are measured.
 #[derive(Debug, Parser)]
 #[command(name = "flood", version, after_help = EXIT_CODES)]
-pub(super) struct Options {
+pub(crate) struct Options {
     /// Payments to make [default: 100000; with --faults --for 120s]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
@@ -93,7 +93,7 @@ enum Store {
 
 /// What to do.
 #[derive(Debug)]
-pub(super) enum Task {
+pub(crate) enum Task {
     /// Be the connector that another flood has started.
     Connector,
     /// Flood one.
@@ -102,31 +102,31 @@ pub(super) enum Task {
 
 /// What to flood, and how.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(crate) struct Plan {
     /// Which connector.
-    pub(super) target: Target,
+    pub(crate) target: Target,
     /// How many payments, and how fast.
-    pub(super) load: Load,
+    pub(crate) load: Load,
     /// Base units of each payment.
-    pub(super) amount: u64,
+    pub(crate) amount: u64,
     /// Report as JSON.
-    pub(super) json: bool,
+    pub(crate) json: bool,
     /// Lose connections meanwhile.
-    pub(super) faults: Option<FaultPlan>,
+    pub(crate) faults: Option<FaultPlan>,
 }
 
 /// How connections are lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct FaultPlan {
+pub(crate) struct FaultPlan {
     /// The mean time between two faults.
-    pub(super) every: Duration,
+    pub(crate) every: Duration,
     /// Of the faults.
-    pub(super) seed: u64,
+    pub(crate) seed: u64,
 }
 
 /// The connector to be flooded.
 #[derive(Debug)]
-pub(super) enum Target {
+pub(crate) enum Target {
     /// A child process.
     Child {
         /// How many pairs.
@@ -148,12 +148,12 @@ pub(super) enum Target {
 }
 
 /// Name and token of an account.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) struct Login {
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct Login {
     /// Its name.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// Its secret.
-    pub(super) token: String,
+    pub(crate) token: String,
 }
 
 impl fmt::Debug for Login {
@@ -164,20 +164,20 @@ impl fmt::Debug for Login {
 
 /// How many payments, and how fast.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Load {
+pub(crate) struct Load {
     /// When no more are started.
-    pub(super) until: Until,
+    pub(crate) until: Until,
     /// Started a second; `None` if only the window limits them.
-    pub(super) rate: Option<u32>,
+    pub(crate) rate: Option<u32>,
     /// In flight at most, on each pair.
-    pub(super) window_per_pair: u32,
+    pub(crate) window_per_pair: u32,
     /// In flight at most, on all pairs together.
-    pub(super) window: u32,
+    pub(crate) window: u32,
 }
 
 /// When no more payments are started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Until {
+pub(crate) enum Until {
     /// After so many.
     Count(u64),
     /// After so much time.
@@ -188,7 +188,7 @@ pub(super) enum Until {
 ///
 /// # Errors
 /// Usage errors, and help and version too.
-pub(super) fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Task, clap::Error> {
+pub(crate) fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Task, clap::Error> {
     let options = Options::try_parse_from(arguments)?;
     if options.connector {
         return Ok(Task::Connector);

@@ -16,7 +16,7 @@ use std::task::{Context, Poll};
 
 /// A sender and its receiver.
 #[derive(Debug)]
-pub(super) struct Pair {
+pub(crate) struct Pair {
     sender: Sender,
     receiver: Receiver,
     /// What the receiver has told the sender in advance.
@@ -28,7 +28,7 @@ pub(super) struct Pair {
 
 /// Why a pair couldn't be connected.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ConnectError {
+pub(crate) enum ConnectError {
     /// The connector can't be reached.
     #[error(transparent)]
     Dial(#[from] DialError),
@@ -48,7 +48,7 @@ pub(super) enum ConnectError {
 /// A connection was lost in the middle of a run.
 #[derive(Debug, thiserror::Error)]
 #[error("account {name}: {source}")]
-pub(super) struct Lost {
+pub(crate) struct Lost {
     name: String,
     source: WireError,
 }
@@ -58,7 +58,7 @@ impl Pair {
     ///
     /// # Errors
     /// See [`ConnectError`].
-    pub(super) async fn connect(url: &Url, tls: &TlsClientConfig, logins: [&Login; 2], amount: Amount) -> Result<Self, ConnectError> {
+    pub(crate) async fn connect(url: &Url, tls: &TlsClientConfig, logins: [&Login; 2], amount: Amount) -> Result<Self, ConnectError> {
         let names = logins.map(|login| login.name.clone());
         let [sender, receiver] = logins;
         // The receiver first: nothing can be sent to a peer that isn't there.
@@ -73,12 +73,12 @@ impl Pair {
     }
 
     /// Payments that have had no outcome yet.
-    pub(super) fn in_flight(&self) -> u32 {
+    pub(crate) fn in_flight(&self) -> u32 {
         self.sender.in_flight()
     }
 
     /// Whether every payment has ended, and every request of both has been answered.
-    pub(super) fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.sender.is_idle() && self.receiver.is_idle()
     }
 
@@ -86,7 +86,7 @@ impl Pair {
     ///
     /// # Errors
     /// If the packet can't be written.
-    pub(super) fn start(&mut self, started_ns: u64, now: Now) -> Result<bool, Lost> {
+    pub(crate) fn start(&mut self, started_ns: u64, now: Now) -> Result<bool, Lost> {
         if self.stock.is_empty() {
             self.receiver.issue(&mut self.stock);
         }
@@ -99,7 +99,7 @@ impl Pair {
     ///
     /// # Errors
     /// When a connection has ended.
-    pub(super) fn serve(&mut self, cx: &mut Context<'_>, clock: &Clock, frames: &mut Vec<Bytes>, tally: &mut Tally) -> Result<bool, Lost> {
+    pub(crate) fn serve(&mut self, cx: &mut Context<'_>, clock: &Clock, frames: &mut Vec<Bytes>, tally: &mut Tally) -> Result<bool, Lost> {
         let more = self.receiver.serve(cx, clock, frames, tally).map_err(|error| self.lost(1, error))?;
         flush(&mut self.receiver.wire, cx).map_err(|error| self.lost(1, error))?;
         let more_to_send = self.sender.serve(cx, clock, frames, tally).map_err(|error| self.lost(0, error))?;
@@ -110,18 +110,18 @@ impl Pair {
     ///
     /// # Errors
     /// When its connection has ended.
-    pub(super) fn flush_sender(&mut self, cx: &mut Context<'_>) -> Result<(), Lost> {
+    pub(crate) fn flush_sender(&mut self, cx: &mut Context<'_>) -> Result<(), Lost> {
         flush(&mut self.sender.wire, cx).map_err(|error| self.lost(0, error))
     }
 
     /// Gives up on what has waited too long.
-    pub(super) fn sweep(&mut self, now: Now, tally: &mut Tally) {
+    pub(crate) fn sweep(&mut self, now: Now, tally: &mut Tally) {
         self.sender.sweep(now, tally);
         self.receiver.sweep(now, tally);
     }
 
     /// Gives up on everything under way.
-    pub(super) fn abandon(&mut self, now: Now, tally: &mut Tally) {
+    pub(crate) fn abandon(&mut self, now: Now, tally: &mut Tally) {
         self.sender.abandon(now, tally);
         self.receiver.abandon(tally);
     }
@@ -130,7 +130,7 @@ impl Pair {
     ///
     /// # Errors
     /// If the connector doesn't answer.
-    pub(super) async fn compare_books(&mut self) -> Result<Vec<String>, Lost> {
+    pub(crate) async fn compare_books(&mut self) -> Result<Vec<String>, Lost> {
         let closing = [account_of(&mut self.sender.wire).await, account_of(&mut self.receiver.wire).await];
         let changes = [-self.sender.paid(), self.receiver.received()];
         let mut differences = Vec::new();
@@ -150,18 +150,40 @@ impl Pair {
     }
 
     /// What has gone through both connections.
-    pub(super) fn counters(&self) -> [SocketCounters; 2] {
+    pub(crate) fn counters(&self) -> [SocketCounters; 2] {
         [self.sender.wire.counters(), self.receiver.wire.counters()]
     }
 
     /// Says goodbye.
-    pub(super) async fn close(self) {
+    pub(crate) async fn close(self) {
         self.sender.wire.close().await;
         self.receiver.wire.close().await;
     }
 
     fn lost(&self, place: usize, source: WireError) -> Lost {
         Lost { name: self.names.get(place).cloned().unwrap_or_default(), source }
+    }
+}
+
+/// A peer that only comes to see whether it is let in.
+#[derive(Debug)]
+pub(crate) struct Guest {
+    /// Where.
+    pub(crate) url: Url,
+    /// Whom it trusts.
+    pub(crate) tls: TlsClientConfig,
+    /// Who it is.
+    pub(crate) login: Login,
+}
+
+impl Guest {
+    /// Connects, authenticates, asks for the state of its account, and goes.
+    ///
+    /// # Errors
+    /// See [`ConnectError`].
+    pub(crate) async fn visit(&self) -> Result<(), ConnectError> {
+        open(&self.url, &self.tls, &self.login).await?.wire.close().await;
+        Ok(())
     }
 }
 

@@ -6,18 +6,18 @@ use std::time::Duration;
 
 /// A process to be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Process {
+pub(crate) struct Process {
     id: u32,
 }
 
 impl Process {
     /// The process with this id.
-    pub(super) fn new(id: u32) -> Self {
+    pub(crate) fn new(id: u32) -> Self {
         Self { id }
     }
 
     /// The process that asks.
-    pub(super) fn own() -> Self {
+    pub(crate) fn own() -> Self {
         Self::new(std::process::id())
     }
 
@@ -25,7 +25,7 @@ impl Process {
     ///
     /// # Errors
     /// If there is no such process, or the system has no `/proc`.
-    pub(super) fn cpu(self) -> io::Result<Duration> {
+    pub(crate) fn cpu(self) -> io::Result<Duration> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.id))?;
         let ticks = cpu_ticks(&stat).ok_or_else(unreadable)?;
         Ok(ticks_to_duration(ticks, ticks_per_second()))
@@ -35,7 +35,7 @@ impl Process {
     ///
     /// # Errors
     /// As [`cpu`](Self::cpu).
-    pub(super) fn peak_rss_kib(self) -> io::Result<u64> {
+    pub(crate) fn peak_rss_kib(self) -> io::Result<u64> {
         self.status_kib("VmHWM:")
     }
 
@@ -43,8 +43,24 @@ impl Process {
     ///
     /// # Errors
     /// As [`cpu`](Self::cpu).
-    pub(super) fn rss_kib(self) -> io::Result<u64> {
+    pub(crate) fn rss_kib(self) -> io::Result<u64> {
         self.status_kib("VmRSS:")
+    }
+
+    /// Files it has open, sockets and pipes included.
+    ///
+    /// # Errors
+    /// As [`cpu`](Self::cpu), and if it is another user's.
+    pub(crate) fn open_files(self) -> io::Result<usize> {
+        Ok(fs::read_dir(format!("/proc/{}/fd", self.id))?.count())
+    }
+
+    /// From now on the most memory it has had is that from now on.
+    ///
+    /// # Errors
+    /// As [`open_files`](Self::open_files).
+    pub(crate) fn reset_peak_rss(self) -> io::Result<()> {
+        fs::write(format!("/proc/{}/clear_refs", self.id), "5")
     }
 
     fn status_kib(self, key: &str) -> io::Result<u64> {
@@ -55,19 +71,19 @@ impl Process {
 
 /// Measures the CPU time that a process uses from one moment on.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct CpuMeter {
+pub(crate) struct CpuMeter {
     process: Process,
     before: Option<Duration>,
 }
 
 impl CpuMeter {
     /// From now on.
-    pub(super) fn start(process: Process) -> Self {
+    pub(crate) fn start(process: Process) -> Self {
         Self { process, before: process.cpu().ok() }
     }
 
     /// So much, until now; `None` if the process is gone.
-    pub(super) fn used(self) -> Option<Duration> {
+    pub(crate) fn used(self) -> Option<Duration> {
         self.process.cpu().ok()?.checked_sub(self.before?)
     }
 }

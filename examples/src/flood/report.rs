@@ -7,112 +7,112 @@ use std::time::Duration;
 
 /// A report; as JSON one line with these fields.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Report {
+pub(crate) struct Report {
     /// Payments started.
-    pub(super) payments: u64,
+    pub(crate) payments: u64,
     /// Payments fulfilled.
-    pub(super) fulfilled: u64,
+    pub(crate) fulfilled: u64,
     /// How many ended otherwise, by code of the error; `none` had no outcome, `late` were fulfilled after their expiry.
-    pub(super) failed: BTreeMap<String, u64>,
+    pub(crate) failed: BTreeMap<String, u64>,
     /// From the start of the first payment to the end of the last.
-    pub(super) seconds: Decimal,
+    pub(crate) seconds: Decimal,
     /// Fulfilled payments a second.
-    pub(super) payments_per_second: Decimal,
+    pub(crate) payments_per_second: Decimal,
     /// From the start of a payment to its fulfillment.
-    pub(super) latency_ms: Latency,
+    pub(crate) latency_ms: Latency,
     /// WebSocket payload of all connections of this program.
-    pub(super) bytes: Traffic,
+    pub(crate) bytes: Traffic,
     /// The connector's process; `null` if it isn't known.
-    pub(super) connector: Option<Usage>,
+    pub(crate) connector: Option<Usage>,
     /// CPU time of this program for each fulfilled payment.
-    pub(super) flood_cpu_us_per_payment: Option<Decimal>,
+    pub(crate) flood_cpu_us_per_payment: Option<Decimal>,
     /// Whether the connector's books agree with those of its peers.
-    pub(super) balances_ok: bool,
+    pub(crate) balances_ok: bool,
     /// Where the connector keeps its books; `null` if that isn't known.
-    pub(super) store: Option<&'static str>,
+    pub(crate) store: Option<&'static str>,
     /// Memory in use by the connector, for runs with a rate or a time.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) rss_mib: Option<Memory>,
+    pub(crate) rss_mib: Option<Memory>,
 }
 
 /// Latencies that all but a part of the payments kept within; `null` if none was fulfilled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub(super) struct Latency {
+pub(crate) struct Latency {
     /// Half of them.
-    pub(super) p50: Option<Decimal>,
+    pub(crate) p50: Option<Decimal>,
     /// All but one in a hundred.
-    pub(super) p99: Option<Decimal>,
+    pub(crate) p99: Option<Decimal>,
     /// All but one in a thousand.
-    pub(super) p999: Option<Decimal>,
+    pub(crate) p999: Option<Decimal>,
 }
 
 /// Bytes of WebSocket payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub(super) struct Traffic {
+pub(crate) struct Traffic {
     /// To the connector.
-    pub(super) sent: u64,
+    pub(crate) sent: u64,
     /// From the connector.
-    pub(super) received: u64,
+    pub(crate) received: u64,
 }
 
 /// What the connector's process used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub(super) struct Usage {
+pub(crate) struct Usage {
     /// CPU time for each fulfilled payment.
-    pub(super) cpu_us_per_payment: Option<Decimal>,
+    pub(crate) cpu_us_per_payment: Option<Decimal>,
     /// The most memory it ever had.
-    pub(super) peak_rss_mib: Option<Decimal>,
+    pub(crate) peak_rss_mib: Option<Decimal>,
 }
 
 /// Memory in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub(super) struct Memory {
+pub(crate) struct Memory {
     /// Ten seconds after the start; `null` if the run was shorter.
-    pub(super) at_10s: Option<Decimal>,
+    pub(crate) at_10s: Option<Decimal>,
     /// When all payments had ended.
-    pub(super) end: Option<Decimal>,
+    pub(crate) end: Option<Decimal>,
 }
 
 /// A number with three decimal places; a plain number in JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Decimal {
+pub(crate) struct Decimal {
     thousandths: u64,
 }
 
 impl Decimal {
     /// A quotient, rounded to the nearest thousandth. `None` if it isn't a number.
-    pub(super) fn ratio(numerator: u128, denominator: u128) -> Option<Self> {
+    pub(crate) fn ratio(numerator: u128, denominator: u128) -> Option<Self> {
         let rounded = numerator.checked_mul(1000)?.checked_add(denominator / 2)?.checked_div(denominator)?;
         Some(Self { thousandths: u64::try_from(rounded).ok()? })
     }
 
     /// A duration in milliseconds.
-    pub(super) fn milliseconds(duration: Duration) -> Option<Self> {
+    pub(crate) fn milliseconds(duration: Duration) -> Option<Self> {
         Self::ratio(duration.as_nanos(), 1_000_000)
     }
 
     /// A duration in seconds.
-    pub(super) fn seconds(duration: Duration) -> Option<Self> {
+    pub(crate) fn seconds(duration: Duration) -> Option<Self> {
         Self::ratio(duration.as_nanos(), 1_000_000_000)
     }
 
     /// CPU time in microseconds for each of so many.
-    pub(super) fn microseconds_each(cpu: Duration, count: u64) -> Option<Self> {
+    pub(crate) fn microseconds_each(cpu: Duration, count: u64) -> Option<Self> {
         Self::ratio(cpu.as_nanos(), u128::from(count).checked_mul(1000)?)
     }
 
     /// How many a second.
-    pub(super) fn per_second(count: u64, time: Duration) -> Option<Self> {
+    pub(crate) fn per_second(count: u64, time: Duration) -> Option<Self> {
         Self::ratio(u128::from(count).checked_mul(1_000_000_000)?, time.as_nanos())
     }
 
     /// KiB as MiB.
-    pub(super) fn mib(kib: u64) -> Option<Self> {
+    pub(crate) fn mib(kib: u64) -> Option<Self> {
         Self::ratio(kib.into(), 1024)
     }
 
     /// Nothing.
-    pub(super) const ZERO: Self = Self { thousandths: 0 };
+    pub(crate) const ZERO: Self = Self { thousandths: 0 };
 }
 
 impl Display for Decimal {

@@ -19,7 +19,7 @@ use tokio::time::{Interval, MissedTickBehavior, Sleep, interval, sleep_until};
 /// One future for all connections, polled when any of them has something to do: no task, timer or channel for a payment, and one
 /// flush a connection in each turn.
 #[derive(Debug)]
-pub(super) struct Run<'a> {
+pub(crate) struct Run<'a> {
     pairs: &'a mut [Pair],
     load: Load,
     clock: Clock,
@@ -42,20 +42,20 @@ pub(super) struct Run<'a> {
 
 /// How a run went.
 #[derive(Debug)]
-pub(super) struct Outcome {
+pub(crate) struct Outcome {
     /// The payments.
-    pub(super) tally: Tally,
+    pub(crate) tally: Tally,
     /// Memory of the connector after 10 s, if the run lasted so long and the process is known.
-    pub(super) rss_kib_at_10s: Option<u64>,
+    pub(crate) rss_kib_at_10s: Option<u64>,
     /// The connection that was lost, if one was; then everything under way was abandoned.
-    pub(super) lost: Option<Lost>,
+    pub(crate) lost: Option<Lost>,
     /// Ctrl-C ended it early.
-    pub(super) interrupted: bool,
+    pub(crate) interrupted: bool,
 }
 
 impl<'a> Run<'a> {
     /// A run that starts now. `watched` is the connector's process.
-    pub(super) fn new(pairs: &'a mut [Pair], load: Load, watched: Option<Process>) -> Self {
+    pub(crate) fn new(pairs: &'a mut [Pair], load: Load, watched: Option<Process>) -> Self {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let clock = Clock::start();
@@ -80,7 +80,7 @@ impl<'a> Run<'a> {
     }
 
     /// Runs until all payments have ended.
-    pub(super) async fn finish(mut self) -> Outcome {
+    pub(crate) async fn finish(mut self) -> Outcome {
         let result = poll_fn(|cx| self.poll(cx)).await;
         let now = self.clock.now();
         // After a run in good order there is nothing to abandon.

@@ -7,24 +7,24 @@ use std::fmt::Write;
 
 /// Counts of a run, kept by senders and receivers together.
 #[derive(Debug)]
-pub(super) struct Tally {
+pub(crate) struct Tally {
     /// Payments that were started.
-    pub(super) started: u64,
+    pub(crate) started: u64,
     /// Payments whose right preimage came in time.
-    pub(super) fulfilled: u64,
+    pub(crate) fulfilled: u64,
     /// Payments that ended in another way, by code of the reject or error; [`NONE`] and [`LATE`] too.
-    pub(super) failed: BTreeMap<String, u64>,
+    pub(crate) failed: BTreeMap<String, u64>,
     /// What should not happen whatever becomes of payments.
-    pub(super) faults: BTreeMap<Fault, u64>,
+    pub(crate) faults: BTreeMap<Fault, u64>,
     /// From start to fulfillment, of fulfilled payments.
-    pub(super) latency: Histogram,
+    pub(crate) latency: Histogram,
     /// When the last payment ended, in nanoseconds since the start of the run.
-    pub(super) last_end_ns: u64,
+    pub(crate) last_end_ns: u64,
 }
 
 /// What should not happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// An outcome for a payment that isn't under way, most likely because it has had one.
     SecondOutcome,
     /// A fulfillment that isn't the condition's preimage.
@@ -42,29 +42,29 @@ pub(super) enum Fault {
 }
 
 /// A payment that got neither fulfill nor reject nor error.
-pub(super) const NONE: &str = "none";
+pub(crate) const NONE: &str = "none";
 /// A payment that was fulfilled after its expiry.
-pub(super) const LATE: &str = "late";
+pub(crate) const LATE: &str = "late";
 
 impl Tally {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { started: 0, fulfilled: 0, failed: BTreeMap::new(), faults: BTreeMap::new(), latency: Histogram::new(), last_end_ns: 0 }
     }
 
     /// A payment was fulfilled, so long after its start.
-    pub(super) fn fulfilled(&mut self, started_ns: u64, now_ns: u64) {
+    pub(crate) fn fulfilled(&mut self, started_ns: u64, now_ns: u64) {
         self.fulfilled += 1;
         self.latency.record(now_ns.saturating_sub(started_ns));
         self.last_end_ns = now_ns;
     }
 
     /// A payment was rejected or refused.
-    pub(super) fn rejected(&mut self, code: ErrorCode, now_ns: u64) {
+    pub(crate) fn rejected(&mut self, code: ErrorCode, now_ns: u64) {
         self.failed(code.as_str(), now_ns);
     }
 
     /// A payment ended in another way.
-    pub(super) fn failed(&mut self, how: &str, now_ns: u64) {
+    pub(crate) fn failed(&mut self, how: &str, now_ns: u64) {
         // No allocation for the next ones, of which there may be very many.
         match self.failed.get_mut(how) {
             Some(count) => *count += 1,
@@ -73,17 +73,17 @@ impl Tally {
         self.last_end_ns = now_ns;
     }
 
-    pub(super) fn fault(&mut self, fault: Fault) {
+    pub(crate) fn fault(&mut self, fault: Fault) {
         *self.faults.entry(fault).or_default() += 1;
     }
 
     /// Payments that have ended.
-    pub(super) fn ended(&self) -> u64 {
+    pub(crate) fn ended(&self) -> u64 {
         self.fulfilled + self.failed.values().sum::<u64>()
     }
 
     /// What went wrong, in words; nothing if every payment was fulfilled, once.
-    pub(super) fn complaints(&self) -> Vec<String> {
+    pub(crate) fn complaints(&self) -> Vec<String> {
         let mut complaints = Vec::new();
         let failed = self.started.saturating_sub(self.fulfilled);
         if failed > 0 {

@@ -13,7 +13,7 @@ use std::time::Duration;
 ///
 /// Request ids are the caller's. What is sent leaves with the next [`poll_flush`](Self::poll_flush).
 #[derive(Debug)]
-pub(super) struct Wire {
+pub(crate) struct Wire {
     socket: Socket,
     /// Where packets are written; each frame is a part of it, so that none needs memory of its own.
     out: BytesMut,
@@ -21,7 +21,7 @@ pub(super) struct Wire {
 
 /// Why a connection is of no use.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum WireError {
+pub(crate) enum WireError {
     /// It ended.
     #[error(transparent)]
     Socket(#[from] SocketError),
@@ -40,7 +40,7 @@ pub(super) enum WireError {
 }
 
 impl Wire {
-    pub(super) fn new(socket: Socket) -> Self {
+    pub(crate) fn new(socket: Socket) -> Self {
         Self { socket, out: BytesMut::new() }
     }
 
@@ -48,7 +48,7 @@ impl Wire {
     ///
     /// # Errors
     /// If it can't be written.
-    pub(super) fn send(&mut self, request_id: u32, body: Body<'_>) -> Result<(), EncodeError> {
+    pub(crate) fn send(&mut self, request_id: u32, body: Body<'_>) -> Result<(), EncodeError> {
         let packet = Packet { request_id, body };
         if self.out.capacity() < PACKET_BYTES {
             self.out.reserve(packet.encoded_len().max(CHUNK_BYTES));
@@ -62,7 +62,7 @@ impl Wire {
     ///
     /// # Errors
     /// As [`send`](Self::send).
-    pub(super) fn acknowledge(&mut self, request_id: u32) -> Result<(), EncodeError> {
+    pub(crate) fn acknowledge(&mut self, request_id: u32) -> Result<(), EncodeError> {
         self.send(request_id, Body::Ack(ProtocolData::EMPTY))
     }
 
@@ -70,7 +70,7 @@ impl Wire {
     ///
     /// # Errors
     /// As [`send`](Self::send).
-    pub(super) fn refuse(&mut self, request_id: u32, code: ErrorCode, by: &Address, at: Timestamp) -> Result<(), EncodeError> {
+    pub(crate) fn refuse(&mut self, request_id: u32, code: ErrorCode, by: &Address, at: Timestamp) -> Result<(), EncodeError> {
         let error = ErrorPacket {
             code,
             name: code.name().unwrap_or_default(),
@@ -83,18 +83,18 @@ impl Wire {
     }
 
     /// Takes frames that have come in, a batch at a time; see [`Socket::poll_receive`].
-    pub(super) fn poll_receive(&mut self, cx: &mut Context<'_>, frames: &mut Vec<Bytes>) -> Poll<Result<usize, SocketError>> {
+    pub(crate) fn poll_receive(&mut self, cx: &mut Context<'_>, frames: &mut Vec<Bytes>) -> Poll<Result<usize, SocketError>> {
         self.socket.poll_receive(cx, frames, FRAMES_AT_ONCE)
     }
 
     /// Hands what is queued to the system.
-    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>> {
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>> {
         self.socket.poll_flush(cx)
     }
 
     /// Sends a message with one entry and waits for the first entry of its answer. Nothing else may be under way; what the connector
     /// asks meanwhile is not answered.
-    pub(super) async fn call(&mut self, protocol: &str, data: &[u8]) -> Result<Bytes, WireError> {
+    pub(crate) async fn call(&mut self, protocol: &str, data: &[u8]) -> Result<Bytes, WireError> {
         let entries = [Entry::named(protocol, 0, data)];
         self.send(CALL_ID, Body::Message(ProtocolData::entries(Dialect::Named, &entries)))?;
         let mut frames = Vec::new();
@@ -114,17 +114,17 @@ impl Wire {
     }
 
     /// Says goodbye, but doesn't wait long for the other side's.
-    pub(super) async fn close(mut self) {
+    pub(crate) async fn close(mut self) {
         let _ = tokio::time::timeout(GOODBYE_TIME_MAX, poll_fn(|cx| self.socket.poll_close(cx))).await;
     }
 
-    pub(super) fn counters(&self) -> SocketCounters {
+    pub(crate) fn counters(&self) -> SocketCounters {
         self.socket.counters()
     }
 }
 
 /// Reads a packet of the form that flood speaks.
-pub(super) fn decode(frame: &[u8]) -> Option<Packet<'_>> {
+pub(crate) fn decode(frame: &[u8]) -> Option<Packet<'_>> {
     Packet::decode(frame, Dialect::Named, Extensions::NONE).ok()
 }
 

@@ -1,0 +1,282 @@
+//! One attack, measured: honest load alone and under attack in turns, and what is left afterwards.
+
+use super::attacker::{self, COUNTS, Ready};
+use super::attacks::{ACCOMPLICE, Attack, EVE, MALLORY};
+use super::connector::{self, Account, HEALTH, Health, Hello, RESET};
+use super::options::Options;
+use super::score::Counts;
+use crate::flood::child::{Child, ChildError, own_program};
+use crate::flood::options::{Load, Login, Until};
+use crate::flood::pair::{ConnectError, Guest, Pair};
+use crate::flood::random::{NoRandomness, random};
+use crate::flood::run::Run;
+use ilp_clp::ws::{TlsClientConfig, TlsError, Url, UrlError};
+use ilp_oer::Amount;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// What was measured.
+#[derive(Debug)]
+pub(super) struct Measured {
+    pub(super) turns: Vec<Turn>,
+    pub(super) counts: Counts,
+    /// The connector at rest, before the first turn and after the last one.
+    pub(super) rest: [State; 2],
+    /// What is wrong with honest payments and the books, in words.
+    pub(super) complaints: Vec<String>,
+}
+
+/// One run alone and one under attack.
+#[derive(Debug)]
+pub(super) struct Turn {
+    pub(super) alone: Phase,
+    pub(super) attacked: Phase,
+}
+
+/// One run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Phase {
+    pub(super) p50: Option<Duration>,
+    pub(super) p99: Option<Duration>,
+    /// The most that the connector had from its allocator, in bytes.
+    pub(super) heap_peak: usize,
+    pub(super) rss_peak_kib: u64,
+    /// The most files that it had open, of those times at which it was looked at.
+    pub(super) files_peak: usize,
+    /// Logins of an honest peer that comes and goes.
+    pub(super) logins: Logins,
+}
+
+/// How an honest peer's logins went.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Logins {
+    pub(super) done: u64,
+    pub(super) failed: u64,
+    /// The slowest that was done.
+    pub(super) slowest: Duration,
+}
+
+/// The connector, at one instant.
+#[derive(Debug, Clone)]
+pub(super) struct State {
+    pub(super) health: Health,
+    pub(super) rss_kib: u64,
+    pub(super) files: usize,
+}
+
+/// Why nothing could be measured.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum MeasureError {
+    #[error(transparent)]
+    Child(#[from] ChildError),
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error(transparent)]
+    Url(#[from] UrlError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error(transparent)]
+    Random(#[from] NoRandomness),
+    #[error("cannot look at the connector's process: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// Makes an attack on a connector of its own, and measures it.
+pub(super) async fn measure(attack: &Attack, options: &Options) -> Result<Measured, MeasureError> {
+    let accounts = accounts()?;
+    let order = connector::Order { accounts: accounts.clone(), impatient: options.small };
+    let connector: Child<Hello> = Child::start(&order).await?;
+    let url: Url = format!("ws://127.0.0.1:{}/", connector.hello().port).parse()?;
+    let tls = TlsClientConfig::public_roots()?;
+    let login = |name: &str| accounts.iter().find(|account| account.name == name).map(login).unwrap_or_default();
+    let (sender, receiver) = (login("sender-1"), login("receiver-1"));
+    let pair = Pair::connect(&url, &tls, [&sender, &receiver], Amount::new(1)).await?;
+    let guest = Guest { url, tls, login: login("guest") };
+    let mut scene = Scene { attack, options, connector, guest, pair, accounts, complaints: Vec::new() };
+
+    // What is allocated once and kept, is allocated now.
+    scene.phase(if options.small { SMALL_WARM_UP } else { WARM_UP }).await?;
+    let before = scene.rest(None).await?;
+    let (mut turns, mut counts) = (Vec::new(), Counts::default());
+    for number in 0..options.pairs {
+        // Every second turn the other way round, so that what changes with time hits both alike.
+        let (alone, attacked) = if number % 2 == 0 {
+            let alone = scene.alone().await?;
+            (alone, scene.attacked(&mut counts, &before).await?)
+        } else {
+            let attacked = scene.attacked(&mut counts, &before).await?;
+            (scene.alone().await?, attacked)
+        };
+        turns.push(Turn { alone, attacked });
+    }
+    let after = scene.rest(Some(&before)).await?;
+    let complaints = scene.end(&after).await;
+    Ok(Measured { turns, counts, rest: [before, after], complaints })
+}
+
+/// Whoever takes part.
+struct Scene<'a> {
+    attack: &'a Attack,
+    options: &'a Options,
+    connector: Child<Hello>,
+    guest: Guest,
+    pair: Pair,
+    accounts: Vec<Account>,
+    complaints: Vec<String>,
+}
+
+impl Scene<'_> {
+    async fn alone(&mut self) -> Result<Phase, MeasureError> {
+        self.phase(self.time()).await
+    }
+
+    async fn attacked(&mut self, counts: &mut Counts, before: &State) -> Result<Phase, MeasureError> {
+        let known = |account: &&Account| [MALLORY, ACCOMPLICE, EVE].contains(&account.name.as_str());
+        let order = attacker::Order {
+            attack: self.attack.name.to_owned(),
+            target: self.connector.hello().clone(),
+            accounts: self.accounts.iter().filter(known).cloned().collect(),
+            small: self.options.small,
+        };
+        let own = own_program()?;
+        let arguments = ["-n", "19", own.to_str().unwrap_or_default(), "--attacker"];
+        let mut attackers: Child<Ready> = Child::start_as(Path::new("nice"), &arguments, &order).await?;
+        let _: Counts = attackers.ask(COUNTS).await?;
+        let phase = self.phase(self.time()).await;
+        let done: Counts = attackers.ask(COUNTS).await?;
+        counts.add(&done);
+        attackers.stop().await;
+        // The next run alone shall not pay for this one.
+        self.settle(before).await?;
+        phase
+    }
+
+    fn time(&self) -> Duration {
+        let least = Duration::from_secs(self.attack.seconds_min) / if self.options.small { 10 } else { 1 };
+        Duration::from_secs(self.options.seconds).max(least)
+    }
+
+    /// The honest load, for so long.
+    async fn phase(&mut self, time: Duration) -> Result<Phase, MeasureError> {
+        let process = self.connector.process();
+        process.reset_peak_rss()?;
+        let _: Health = self.connector.ask(RESET).await?;
+        let load = Load { until: Until::Elapsed(time), rate: Some(self.options.rate), window_per_pair: WINDOW, window: WINDOW };
+        let (mut files_peak, mut logins) = (0, Logins::default());
+        let outcome = {
+            let watch = async {
+                loop {
+                    files_peak = files_peak.max(process.open_files().unwrap_or_default());
+                    tokio::time::sleep(LOOK_EVERY).await;
+                }
+            };
+            let visit = async {
+                loop {
+                    let since = Instant::now();
+                    match self.guest.visit().await {
+                        Ok(()) => {
+                            logins.done += 1;
+                            logins.slowest = logins.slowest.max(since.elapsed());
+                        }
+                        Err(_) => logins.failed += 1,
+                    }
+                    tokio::time::sleep(VISIT_EVERY).await;
+                }
+            };
+            let run = Run::new(std::slice::from_mut(&mut self.pair), load, None).finish();
+            tokio::select! {
+                outcome = run => outcome,
+                () = async { tokio::join!(watch, visit); } => return Err(ChildError::TimedOut.into()),
+            }
+        };
+        let health: Health = self.connector.ask(HEALTH).await?;
+        self.complaints.extend(outcome.tally.complaints());
+        self.complaints.extend(outcome.lost.as_ref().map(ToString::to_string));
+        let quantile = |per_mille| outcome.tally.latency.per_mille(per_mille);
+        Ok(Phase {
+            p50: quantile(500),
+            p99: quantile(990),
+            heap_peak: health.heap_peak,
+            rss_peak_kib: process.peak_rss_kib()?,
+            files_peak,
+            logins,
+        })
+    }
+
+    /// Waits until there is no more going on than before, but not for ever.
+    async fn settle(&mut self, before: &State) -> Result<State, MeasureError> {
+        self.wait(|state| no_more_going_on(state, before)).await
+    }
+
+    /// Waits until nothing goes on any more, and nothing is remembered.
+    async fn rest(&mut self, before: Option<&State>) -> Result<State, MeasureError> {
+        let forgotten = !self.options.small;
+        self.wait(|state| {
+            let done = state.health.in_flight == 0 && (state.health.remembered == 0 || !forgotten);
+            // The guest's last connection may still be closing.
+            let calm = before.map_or(state.health.connections == HONEST_CONNECTIONS, |before| no_more_going_on(state, before));
+            done && calm
+        })
+        .await
+    }
+
+    async fn wait(&mut self, good: impl Fn(&State) -> bool) -> Result<State, MeasureError> {
+        let until = Instant::now() + SETTLE_TIME_MAX;
+        loop {
+            let process = self.connector.process();
+            let health: Health = self.connector.ask(HEALTH).await?;
+            let state = State { health, rss_kib: process.rss_kib()?, files: process.open_files()? };
+            if good(&state) || Instant::now() > until {
+                return Ok(state);
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Compares the books, and ends.
+    async fn end(mut self, after: &State) -> Vec<String> {
+        match self.pair.compare_books().await {
+            Ok(differences) => self.complaints.extend(differences),
+            Err(error) => self.complaints.push(format!("the books can't be compared: {error}")),
+        }
+        if after.health.conservation != 0 {
+            self.complaints.push(format!("the books are {} out of balance", after.health.conservation));
+        }
+        self.pair.close().await;
+        self.connector.stop().await;
+        self.complaints
+    }
+}
+
+fn no_more_going_on(state: &State, before: &State) -> bool {
+    let (now, then) = (&state.health, &before.health);
+    now.connections <= then.connections
+        && now.tasks <= then.tasks
+        && now.in_flight <= then.in_flight
+        && now.held <= then.held
+        && state.files <= before.files
+}
+
+/// Honest ones first. Only the sender and the attackers have credit.
+fn accounts() -> Result<Vec<Account>, NoRandomness> {
+    let accounts = [("sender-1", u64::MAX), ("receiver-1", 0), ("guest", 0), (MALLORY, CREDIT), (ACCOMPLICE, CREDIT), (EVE, CREDIT)];
+    let account =
+        |(name, credit_limit): (&str, u64)| Ok(Account { name: name.to_owned(), token: hex::encode(random::<16>()?), credit_limit });
+    accounts.into_iter().map(account).collect()
+}
+
+fn login(account: &Account) -> Login {
+    Login { name: account.name.clone(), token: account.token.clone() }
+}
+
+/// The attackers' credit in base units, at one unit a payment: more than they can use.
+const CREDIT: u64 = 1_000_000_000_000;
+/// Sender and receiver; the guest is gone between runs.
+const HONEST_CONNECTIONS: usize = 2;
+/// Enough for what is remembered to reach its lasting size: payments expire after 6 s.
+const WARM_UP: Duration = Duration::from_secs(10);
+const SMALL_WARM_UP: Duration = Duration::from_millis(300);
+const WINDOW: u32 = 65_536;
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+const VISIT_EVERY: Duration = Duration::from_millis(100);
+const SETTLE_TIME_MAX: Duration = Duration::from_secs(40);
