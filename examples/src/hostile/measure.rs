@@ -152,7 +152,9 @@ impl Scene<'_> {
     }
 
     fn time(&self) -> Duration {
-        let least = Duration::from_secs(self.attack.seconds_min) / if self.options.small { 10 } else { 1 };
+        let patience = Duration::from_secs(self.attack.patience_s) / if self.options.small { 10 } else { 1 };
+        // Closing takes a second if the peer has no good-bye to say.
+        let least = if patience.is_zero() { patience } else { patience + Duration::from_secs(3) };
         Duration::from_secs(self.options.seconds).max(least)
     }
 
@@ -229,6 +231,8 @@ impl Scene<'_> {
             if good(&state) || Instant::now() > until {
                 return Ok(state);
             }
+            // The honest peers' sockets are polled only when something is asked: a sign of life.
+            let _ = self.pair.compare_books().await;
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
