@@ -19,6 +19,10 @@ pub struct Limits {
     /// Our requests that wait for a peer's answer on one connection; one more closes it. Default 65,536, at 24 bytes each: a peer that
     /// acknowledges never comes near it.
     pub unanswered_requests: usize,
+    /// Frames a second of one connection that bring no payment any further: pings, messages, refused requests, what can't be decoded.
+    /// What comes faster isn't read; each transfer that is taken allows one more. Default 2,000: less than a hundredth of what one
+    /// worker can do.
+    pub fruitless_frames_per_second: u32,
     /// Frames taken from one connection before the others get their turn. Default 1,024: some milliseconds of work.
     pub frames_per_turn: usize,
 
@@ -94,6 +98,7 @@ impl Default for Limits {
             entries_per_packet: 32,
             undecodable_packets: 16,
             unanswered_requests: 65_536,
+            fruitless_frames_per_second: 2_000,
             frames_per_turn: 1_024,
             handshakes: 256,
             handshake_ms: 10_000,

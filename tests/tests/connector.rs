@@ -432,3 +432,23 @@ async fn of_the_logins_that_wait_for_their_turn_the_newest_wins() {
     assert!(matches!(newest.next().await, Seen::Response(..)));
     let _ = network.connector.stop(Duration::ZERO).await;
 }
+
+#[tokio::test]
+async fn who_asks_more_than_its_allowance_is_read_later_and_nobody_else_is() {
+    let limits = Limits { fruitless_frames_per_second: 50, ..Limits::default() };
+    let network = Network::with(|builder| builder.limits(limits)).await;
+    let (mut alice, mut bob) = (network.login("alice").await, network.login("bob").await);
+    let request = Liquidity::Request.to_vec().unwrap();
+    let began = std::time::Instant::now();
+    for _ in 0..100 {
+        alice.message(names::LIQUIDITY, &request).await;
+    }
+    bob.message(names::LIQUIDITY, &request).await;
+    assert!(matches!(bob.next().await, Seen::Response(..)));
+    for _ in 0..100 {
+        assert!(matches!(alice.next().await, Seen::Response(..)));
+    }
+    // 50 and some are answered at once, and the debt has to be waited off before the others are.
+    assert!(began.elapsed() >= Duration::from_millis(300), "all answered after {:?}", began.elapsed());
+    let _ = network.connector.stop(Duration::ZERO).await;
+}

@@ -32,11 +32,12 @@ impl Field<'_> {
 
 type Key = (&'static str, fn(&mut Limits) -> Field<'_>);
 
-const KEYS: [Key; 24] = [
+const KEYS: [Key; 25] = [
     ("frame_bytes", |l| Field::Usize(&mut l.frame_bytes)),
     ("entries_per_packet", |l| Field::Usize(&mut l.entries_per_packet)),
     ("undecodable_packets", |l| Field::U64(&mut l.undecodable_packets)),
     ("unanswered_requests", |l| Field::Usize(&mut l.unanswered_requests)),
+    ("fruitless_frames_per_second", |l| Field::U32(&mut l.fruitless_frames_per_second)),
     ("frames_per_turn", |l| Field::Usize(&mut l.frames_per_turn)),
     ("handshakes", |l| Field::Usize(&mut l.handshakes)),
     ("handshake_ms", |l| Field::U32(&mut l.handshake_ms)),

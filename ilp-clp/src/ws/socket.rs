@@ -41,6 +41,8 @@ pub struct SocketCounters {
     pub frames_in: u64,
     /// Their bytes.
     pub bytes_in: u64,
+    /// Pings, pongs and the like received.
+    pub controls_in: u64,
     /// Binary frames accepted by [`Socket::send`].
     pub frames_out: u64,
     /// Their bytes.
@@ -115,6 +117,7 @@ impl Socket {
                 }
                 Poll::Ready(Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)))) => {
                     self.alive.heard();
+                    self.counters.controls_in += 1;
                     // The answer to a ping may be waiting for room.
                     self.unflushed = true;
                     continue;

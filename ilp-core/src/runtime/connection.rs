@@ -1,9 +1,10 @@
 //! One connection as the driver holds it.
 
+use super::allowance::Allowance;
 use super::ready::ConnectionWaker;
 use super::transport::{NewConnection, Traffic, TransportError};
 use crate::account::AccountId;
-use crate::link::{LinkCommand, LinkEvent, LinkOutput};
+use crate::link::{Answer, LinkCommand, LinkEvent, LinkOutput};
 use crate::worker::ConnectionId;
 use bytes::Bytes;
 use ilp_oer::Timestamp;
@@ -34,6 +35,11 @@ pub(super) struct Connection {
     /// Wrong credentials are answered at this time.
     pub(super) refuse_at: Option<Timestamp>,
     pub(super) output: LinkOutput,
+    allowance: Allowance,
+    /// Control frames that were paid for.
+    controls: u64,
+    /// It wasn't read because its allowance was used up.
+    throttled: bool,
     waker: Arc<ConnectionWaker>,
     task: Waker,
     /// Frames were queued since the last flush, or the last flush didn't end.
@@ -54,6 +60,9 @@ impl Connection {
             let_in_at: None,
             refuse_at: None,
             output: LinkOutput::default(),
+            allowance: Allowance::of_stranger(),
+            controls: 0,
+            throttled: false,
             waker,
             task,
             unflushed: false,
@@ -67,10 +76,28 @@ impl Connection {
         self.waker.served();
     }
 
-    /// Takes frames in, up to `max`, and lets the link read them.
+    /// It is an account's from now on.
+    pub(super) fn authenticate(&mut self, account: AccountId, fruitless_frames_per_second: u32) {
+        self.authenticated = Some(account);
+        self.allowance = Allowance::of_account(fruitless_frames_per_second);
+    }
+
+    /// Time has passed. `true` if it may be read from again.
+    pub(super) fn refill(&mut self, elapsed_ms: i64) -> bool {
+        self.allowance.refill(elapsed_ms);
+        self.throttled && !self.allowance.is_used_up() && std::mem::take(&mut self.throttled)
+    }
+
+    /// Takes frames in, up to `max` and what it may still ask for, and lets the link read them.
     pub(super) fn receive(&mut self, frames: &mut Vec<Bytes>, max: usize, now: Timestamp) -> Result<(), TransportError> {
+        if self.allowance.is_used_up() {
+            // Listed again when there is some.
+            self.throttled = true;
+            self.unread = false;
+            return Ok(());
+        }
         let mut cx = Context::from_waker(&self.task);
-        self.unread = match self.new.transport.poll_receive(&mut cx, frames, max) {
+        self.unread = match self.new.transport.poll_receive(&mut cx, frames, self.allowance.frames(max)) {
             Poll::Ready(Ok(count)) => count > 0,
             Poll::Ready(Err(error)) => {
                 frames.clear();
@@ -78,13 +105,23 @@ impl Connection {
             }
             Poll::Pending => false,
         };
+        let (received, before) = (frames.len(), self.output.events.len());
         for frame in frames.drain(..) {
             self.new.link.receive(frame, now, &mut self.output);
         }
+        let said = self.output.events.len().saturating_sub(before);
+        let controls = std::mem::replace(&mut self.controls, self.new.transport.traffic().controls_in);
+        let fruitless = u64::try_from(received.saturating_sub(said)).unwrap_or(u64::MAX);
+        self.allowance.spend(fruitless.saturating_add(self.controls.saturating_sub(controls)));
         Ok(())
     }
 
     pub(super) fn command(&mut self, command: LinkCommand, now: Timestamp) {
+        match &command {
+            LinkCommand::Answer { answer: Answer::Ack, .. } => self.allowance.earn(),
+            LinkCommand::Answer { .. } => self.allowance.spend(1),
+            _ => {}
+        }
         self.new.link.command(command, now, &mut self.output);
     }
 

@@ -4,6 +4,7 @@
 //! embedder's receiver runs in futures of the driver's own, a bounded number of them. There are no globals: any number of
 //! connectors can live in one process.
 
+mod allowance;
 mod builder;
 mod clock;
 mod connection;

@@ -47,6 +47,8 @@ pub struct Traffic {
     pub bytes_in: u64,
     /// To the peer.
     pub bytes_out: u64,
+    /// From the peer, beside the frames: pings and the like.
+    pub controls_in: u64,
 }
 
 /// Why a connection ended.

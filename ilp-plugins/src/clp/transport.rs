@@ -50,6 +50,7 @@ impl Transport for ClpTransport {
             frames_out: counters.frames_out,
             bytes_in: counters.bytes_in,
             bytes_out: counters.bytes_out,
+            controls_in: counters.controls_in,
         }
     }
 }

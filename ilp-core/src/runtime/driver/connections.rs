@@ -170,7 +170,7 @@ impl Driver {
 
     pub(super) fn authenticated(&mut self, place: usize, account: AccountId) {
         let Some(connection) = self.connections.get_mut(place) else { return };
-        connection.authenticated = Some(account.clone());
+        connection.authenticate(account.clone(), self.shared.limits.fruitless_frames_per_second);
         self.shared.notices.send(Notice::Connected { account: account.clone(), peer: connection.new.peer.clone() });
         self.inputs.push(Input::Connected { connection: connection.id, account });
     }
@@ -198,6 +198,7 @@ impl Driver {
     }
 
     pub(super) fn tick_links(&mut self, now: Timestamp) {
+        let elapsed_ms = LINK_TICK_MS.saturating_add(now.millis_since(self.link_tick));
         self.link_tick = now.saturating_add_millis(LINK_TICK_MS);
         if self.auth_failures > 0 && now.millis_since(self.last_failure_step) >= 1_000 {
             self.auth_failures = self.auth_failures.div_euclid(2);
@@ -207,6 +208,9 @@ impl Driver {
         for place in places {
             let Some(connection) = self.connections.get_mut(place) else { continue };
             connection.tick(now);
+            if connection.refill(elapsed_ms) {
+                self.places.push(place);
+            }
             let let_in = connection.let_in_at.take_if(|(at, _)| *at <= now);
             let refuse = connection.refuse_at.is_some_and(|at| at <= now);
             let too_long = connection.authenticated.is_none()
