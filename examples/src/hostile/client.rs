@@ -93,11 +93,8 @@ impl Client {
         let since = Instant::now();
         let score = self.reader.score.clone();
         let ended = tokio::time::timeout(patience, async {
-            loop {
-                match self.reader.next().await {
-                    Ok(Incoming::Frame(opcode, frame)) => score.saw(&describe(opcode, &frame)),
-                    Ok(Incoming::End) | Err(_) => break,
-                }
+            while let Ok(Incoming::Frame(opcode, frame)) = self.reader.next().await {
+                score.saw(&describe(opcode, &frame));
             }
         });
         let ended = ended.await.is_ok();

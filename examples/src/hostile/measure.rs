@@ -20,7 +20,9 @@ use std::time::{Duration, Instant};
 pub(super) struct Measured {
     pub(super) turns: Vec<Turn>,
     pub(super) counts: Counts,
-    /// The connector at rest, before the first turn and after the last one.
+    /// Honest load alone, long enough for what is remembered to have its lasting size: before the first turn and after the last one.
+    pub(super) long: [Phase; 2],
+    /// The connector at rest, after each of these.
     pub(super) rest: [State; 2],
     /// What is wrong with honest payments and the books, in words.
     pub(super) complaints: Vec<String>,
@@ -40,7 +42,11 @@ pub(super) struct Phase {
     pub(super) p99: Option<Duration>,
     /// The most that the connector had from its allocator, in bytes.
     pub(super) heap_peak: usize,
+    /// What it had at the end.
+    pub(super) heap: usize,
     pub(super) rss_peak_kib: u64,
+    /// What it had at the end.
+    pub(super) rss_kib: u64,
     /// The most files that it had open, of those times at which it was looked at.
     pub(super) files_peak: usize,
     /// Logins of an honest peer that comes and goes.
@@ -60,7 +66,6 @@ pub(super) struct Logins {
 #[derive(Debug, Clone)]
 pub(super) struct State {
     pub(super) health: Health,
-    pub(super) rss_kib: u64,
     pub(super) files: usize,
 }
 
@@ -94,8 +99,8 @@ pub(super) async fn measure(attack: &Attack, options: &Options) -> Result<Measur
     let guest = Guest { url, tls, login: login("guest") };
     let mut scene = Scene { attack, options, connector, guest, pair, accounts, complaints: Vec::new() };
 
-    // What is allocated once and kept, is allocated now.
-    scene.phase(if options.small { SMALL_WARM_UP } else { WARM_UP }).await?;
+    let long = if options.small { SMALL_LONG } else { LONG };
+    let phase_before = scene.phase(long).await?;
     let before = scene.rest(None).await?;
     let (mut turns, mut counts) = (Vec::new(), Counts::default());
     for number in 0..options.pairs {
@@ -109,9 +114,10 @@ pub(super) async fn measure(attack: &Attack, options: &Options) -> Result<Measur
         };
         turns.push(Turn { alone, attacked });
     }
+    let phase_after = scene.phase(long).await?;
     let after = scene.rest(Some(&before)).await?;
     let complaints = scene.end(&after).await;
-    Ok(Measured { turns, counts, rest: [before, after], complaints })
+    Ok(Measured { turns, counts, long: [phase_before, phase_after], rest: [before, after], complaints })
 }
 
 /// Whoever takes part.
@@ -199,7 +205,9 @@ impl Scene<'_> {
             p50: quantile(500),
             p99: quantile(990),
             heap_peak: health.heap_peak,
+            heap: health.heap,
             rss_peak_kib: process.peak_rss_kib()?,
+            rss_kib: process.rss_kib()?,
             files_peak,
             logins,
         })
@@ -210,16 +218,11 @@ impl Scene<'_> {
         self.wait(|state| no_more_going_on(state, before)).await
     }
 
-    /// Waits until nothing goes on any more, and nothing is remembered.
+    /// Waits until nothing goes on any more.
     async fn rest(&mut self, before: Option<&State>) -> Result<State, MeasureError> {
-        let forgotten = !self.options.small;
-        self.wait(|state| {
-            let done = state.health.in_flight == 0 && (state.health.remembered == 0 || !forgotten);
-            // The guest's last connection may still be closing.
-            let calm = before.map_or(state.health.connections == HONEST_CONNECTIONS, |before| no_more_going_on(state, before));
-            done && calm
-        })
-        .await
+        // The guest's last connection may still be closing.
+        let calm = |state: &State| before.map_or(state.health.connections == HONEST_CONNECTIONS, |before| no_more_going_on(state, before));
+        self.wait(|state| state.health.in_flight == 0 && calm(state)).await
     }
 
     async fn wait(&mut self, good: impl Fn(&State) -> bool) -> Result<State, MeasureError> {
@@ -227,7 +230,7 @@ impl Scene<'_> {
         loop {
             let process = self.connector.process();
             let health: Health = self.connector.ask(HEALTH).await?;
-            let state = State { health, rss_kib: process.rss_kib()?, files: process.open_files()? };
+            let state = State { health, files: process.open_files()? };
             if good(&state) || Instant::now() > until {
                 return Ok(state);
             }
@@ -277,9 +280,9 @@ fn login(account: &Account) -> Login {
 const CREDIT: u64 = 1_000_000_000_000;
 /// Sender and receiver; the guest is gone between runs.
 const HONEST_CONNECTIONS: usize = 2;
-/// Enough for what is remembered to reach its lasting size: payments expire after 6 s.
-const WARM_UP: Duration = Duration::from_secs(10);
-const SMALL_WARM_UP: Duration = Duration::from_millis(300);
+/// Payments expire after 6 s, and are remembered for another one.
+const LONG: Duration = Duration::from_secs(10);
+const SMALL_LONG: Duration = Duration::from_millis(500);
 const WINDOW: u32 = 65_536;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 const VISIT_EVERY: Duration = Duration::from_millis(100);

@@ -27,7 +27,7 @@ pub(super) struct Options {
     /// Honest payments a second
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(super) rate: u32,
-    /// A tenth of the connections, a connector with a tenth of the patience, and no waiting for old payments to be forgotten: for tests
+    /// A tenth of the connections, a connector with a tenth of the patience, and hardly any load before and after: for tests
     #[arg(long)]
     pub(super) small: bool,
     /// Prints one line of JSON for each attack

@@ -82,7 +82,7 @@ pub(super) struct Honest {
     pub(super) login_max: Option<Decimal>,
 }
 
-/// What the connector at rest has more than it had before.
+/// What the connector has more than it had before: at rest, and as to memory, under the honest load alone.
 #[derive(Debug, Serialize)]
 pub(super) struct Left {
     pub(super) heap_kib: i64,
@@ -96,7 +96,7 @@ pub(super) struct Left {
 
 impl Report {
     pub(super) fn new(attack: &Attack, measured: Measured) -> Self {
-        let Measured { turns, counts, rest, complaints } = measured;
+        let Measured { turns, counts, long, rest, complaints } = measured;
         let (memory, held_at_once) = memory(&turns);
         let honest = honest(&turns);
         let [before, after] = &rest;
@@ -105,8 +105,8 @@ impl Report {
         };
         let kib = |bytes: usize| bytes / 1024;
         let left = Left {
-            heap_kib: more(kib(after.health.heap), kib(before.health.heap)),
-            rss_kib: i64::try_from(after.rss_kib).unwrap_or(i64::MAX).saturating_sub_unsigned(before.rss_kib),
+            heap_kib: more(kib(long[1].heap), kib(long[0].heap)),
+            rss_kib: i64::try_from(long[1].rss_kib).unwrap_or(i64::MAX).saturating_sub_unsigned(long[0].rss_kib),
             files: more(after.files, before.files),
             tasks: more(after.health.tasks, before.health.tasks),
             connections: more(after.health.connections, before.health.connections),

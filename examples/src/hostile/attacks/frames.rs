@@ -174,14 +174,16 @@ pub(super) fn pings(target: Arc<Target>) -> BoxFuture<'static, ()> {
             }
         };
         let read = async {
-            while reads {
+            if !reads {
+                return std::future::pending().await;
+            }
+            loop {
                 match reader.next().await? {
                     Incoming::Frame(10, _) => target.score.saw("Pong"),
                     Incoming::Frame(..) => {}
                     Incoming::End => return Ok(()),
                 }
             }
-            std::future::pending().await
         };
         let result: io::Result<()> = tokio::select! {
             result = write => result,

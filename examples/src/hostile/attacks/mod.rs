@@ -126,6 +126,13 @@ const AGAIN: Duration = Duration::from_millis(20);
 /// All of them.
 pub(super) const ALL: &[Attack] = &[
     Attack {
+        name: "nothing",
+        what: "does nothing: what the measurement itself comes to",
+        patience_s: 0,
+        expected: &[],
+        run: |_| std::future::pending().boxed(),
+    },
+    Attack {
         name: "wrong-token",
         what: "tries wrong tokens for an honest account on 64 connections",
         patience_s: 0,
