@@ -151,7 +151,7 @@ impl Scene<'_> {
         let phase = self.phase(self.time()).await;
         let done: Counts = attackers.ask(COUNTS).await?;
         counts.add(&done);
-        attackers.stop().await;
+        let _ = attackers.stop().await;
         // The next run alone shall not pay for this one.
         self.settle(before).await?;
         phase
@@ -250,7 +250,7 @@ impl Scene<'_> {
             self.complaints.push(format!("the books are {} out of balance", after.health.conservation));
         }
         self.pair.close().await;
-        self.connector.stop().await;
+        let _ = self.connector.stop().await;
         self.complaints
     }
 }

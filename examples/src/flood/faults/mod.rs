@@ -18,7 +18,7 @@ mod report;
 
 pub(super) use report::FaultReport;
 
-use super::child::{self, Child, Farewell};
+use super::child::{self, Child, Farewell, Hello};
 use super::clock::Clock;
 use super::connector::ADDRESS;
 use super::invoice::Preimages;
@@ -58,7 +58,7 @@ pub(super) async fn drive(plan: &Plan, faults: &FaultPlan) -> Result<(FaultRepor
     let logins = child::logins(*pairs)?;
     let mut order = order(&logins, *tls, plan);
     order.impatient = true;
-    let child = Child::start(&order).await?;
+    let child: Child<Hello> = Child::start(&order).await?;
     let hello = child.hello();
     let proxy = Proxy::start(SocketAddr::from((Ipv4Addr::LOCALHOST, hello.port))).await?;
     let scheme = if *tls { "wss" } else { "ws" };
