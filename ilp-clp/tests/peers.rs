@@ -549,3 +549,28 @@ async fn newcomers_wait_while_young_handshakes_take_all_places() {
     let (_ws, _socket) = soon(async { tokio::join!(raw(to), listener.accept()) }).await;
     assert!(began.elapsed() >= patience, "the older one was ended after {:?}", began.elapsed());
 }
+
+#[tokio::test]
+async fn a_peer_that_goes_on_sending_after_the_good_bye_is_not_heard_out() {
+    let (mut talker, mut socket) = sockets(SocketLimits::default()).await;
+    let frame = Bytes::from(vec![0; 100]);
+    let talk = async {
+        // Never reads, so never hears the good-bye.
+        loop {
+            for _ in 0..100 {
+                talker.send(frame.clone());
+            }
+            if poll_fn(|cx| talker.poll_flush(cx)).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(async {
+        tokio::select! {
+            () = talk => {}
+            _ = poll_fn(|cx| socket.poll_close(cx)) => {}
+        }
+    })
+    .await;
+}

@@ -30,6 +30,8 @@ pub struct Socket {
     /// Found while frames before it were still to be handed out.
     failure: Option<SocketError>,
     closing: bool,
+    /// Frames read after our good-bye.
+    drained: usize,
     counters: SocketCounters,
     alive: Alive,
 }
@@ -89,6 +91,7 @@ impl Socket {
             unflushed: false,
             failure: None,
             closing: false,
+            drained: 0,
             counters: SocketCounters::default(),
             alive: Alive::new(limits),
         }
@@ -204,7 +207,8 @@ impl Socket {
     }
 
     /// Sends what is queued, says goodbye, and reads on until the peer has closed too: a socket closed with unread input would make
-    /// the kernel throw away our last frames. A peer may take its time, so bound this with a timer; dropping the socket ends it.
+    /// the kernel throw away our last frames. A peer may take its time, so bound this with a timer; dropping the socket ends it. A peer
+    /// that goes on sending is heard for a few thousand frames, as many as may have been on their way.
     ///
     /// # Errors
     /// When the connection had already ended.
@@ -216,8 +220,8 @@ impl Socket {
         }
         for _ in 0..DRAINED_AT_ONCE {
             match ready!(Pin::new(&mut self.ws).poll_next(cx)) {
-                Some(Ok(_)) => {}
-                Some(Err(_)) | None => return Poll::Ready(Ok(())),
+                Some(Ok(_)) if self.drained < DRAINED_MAX => self.drained += 1,
+                Some(_) | None => return Poll::Ready(Ok(())),
             }
         }
         cx.waker().wake_by_ref();
@@ -277,3 +281,4 @@ impl From<WsError> for SocketError {
 }
 
 const DRAINED_AT_ONCE: usize = 64;
+const DRAINED_MAX: usize = 4_096;
