@@ -1,9 +1,9 @@
 //! The connector under attack, from inside: a child process that listens with and without TLS and says how it is when it is asked.
 
 use super::HeapMeter;
+use super::store::NoLog;
 use ilp_core::link::PeerProtocol;
 use ilp_core::runtime::Connector;
-use ilp_core::store::MemoryStore;
 use ilp_core::{AccountConfig, AccountId, Asset, Limits, Tokens};
 use ilp_oer::Address;
 use ilp_plugins::clp::{ClpListener, TlsServerConfig};
@@ -138,7 +138,7 @@ async fn start(order: &Order) -> Result<(Connector, Hello), Error> {
     let hello = Hello { port: plain.local_addr().port(), tls_port: secure.local_addr().port() };
 
     let tokens = Tokens::new();
-    let mut builder = Connector::builder(ADDRESS).store(MemoryStore::new()).limits(limits).endpoint(plain).endpoint(secure);
+    let mut builder = Connector::builder(ADDRESS).store(NoLog).limits(limits).endpoint(plain).endpoint(secure);
     for Account { name, token, credit_limit } in &order.accounts {
         let id = AccountId::new(1, name)?;
         // The form of 2017, for which the secret stands in the path, is not tried with a right one: every account speaks the other.

@@ -9,7 +9,7 @@
 //! | file | what |
 //! |---|---|
 //! | `options` | the command line |
-//! | `connector` | the connector in a child process, which says how it is |
+//! | `connector`, `store` | the connector in a child process, which says how it is |
 //! | `attacker`, `attacks/` | the attackers in another |
 //! | `client`, `score` | their connections, and their counts |
 //! | `measure`, `report` | runs alone and under attack, in turns, and what they came to |
@@ -24,6 +24,7 @@ mod measure;
 mod options;
 mod report;
 mod score;
+mod store;
 
 use clap::Parser;
 use measure::{MeasureError, measure};

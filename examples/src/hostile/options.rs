@@ -7,8 +7,8 @@ use clap::builder::PossibleValuesParser;
 /// Attacks a connector in every way that we know, and measures what honest peers notice and what is left afterwards.
 ///
 /// For each attack a connector is started as a child process, with an honest load of a fixed rate between two peers. It is measured
-/// alone and under attack in turns; quotients are those of the two runs of a turn, and the median of them counts. The attackers are a
-/// process of their own with the lowest priority: they stand for other machines, and shall not take the honest peers' processor.
+/// alone and under attack in turns, and the medians are compared. The attackers are a process of their own with a low priority: they
+/// stand for other machines, and shall not take the honest peers' processor.
 #[derive(Debug, Parser)]
 #[command(name = "hostile", version, after_help = EXIT_CODES)]
 pub(super) struct Options {

@@ -74,7 +74,7 @@ pub(super) struct Honest {
     pub(super) p50: Option<Decimal>,
     pub(super) p99_alone: Option<Decimal>,
     pub(super) p99: Option<Decimal>,
-    /// Median of the turns' quotients of p99.
+    /// The quotient of the medians.
     pub(super) p99_ratio: Option<Decimal>,
     pub(super) logins: u64,
     pub(super) logins_failed: u64,
@@ -192,14 +192,15 @@ fn memory(turns: &[Turn]) -> (Memory, usize) {
 
 fn honest(turns: &[Turn]) -> Honest {
     let times = |value: fn(&Turn) -> Option<Duration>| median(turns.iter().filter_map(value)).and_then(Decimal::milliseconds);
-    let ratio = |turn: &Turn| Decimal::ratio(turn.attacked.p99?.as_nanos(), turn.alone.p99?.as_nanos());
+    let p99 = |which: fn(&Turn) -> &Phase| median(turns.iter().filter_map(|turn| which(turn).p99)).map(|p99| p99.as_nanos());
+    let (p99_alone, p99_attacked) = (p99(|turn| &turn.alone), p99(|turn| &turn.attacked));
     let slowest = |which: fn(&Turn) -> &Phase| turns.iter().map(|turn| which(turn).logins.slowest).max().and_then(Decimal::milliseconds);
     Honest {
         p50_alone: times(|turn| turn.alone.p50),
         p50: times(|turn| turn.attacked.p50),
         p99_alone: times(|turn| turn.alone.p99),
         p99: times(|turn| turn.attacked.p99),
-        p99_ratio: median(turns.iter().filter_map(ratio)),
+        p99_ratio: p99_attacked.zip(p99_alone).and_then(|(attacked, alone)| Decimal::ratio(attacked, alone)),
         logins: turns.iter().map(|turn| turn.attacked.logins.done).sum(),
         logins_failed: turns.iter().map(|turn| turn.attacked.logins.failed).sum(),
         login_max_alone: slowest(|turn| &turn.alone),
