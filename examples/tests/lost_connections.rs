@@ -7,7 +7,7 @@ use futures::future::join_all;
 use ilp_core::link::PeerProtocol::Clp;
 use ilp_core::runtime::{Connector, PayError};
 use ilp_core::{AccountConfig, AccountId, Asset, IncomingPayment, Limits, Receiver, Rejection, Timing, Tokens};
-use ilp_examples::proxy::{Faults, Proxy};
+use ilp_examples::proxy::{Fault, Faults, Kind, Lanes, Proxy, Victim};
 use ilp_oer::{Address, Amount, Fulfillment};
 use ilp_plugins::clp::{ClpDialler, ClpListener, TlsClientConfig};
 use sha2::{Digest, Sha256};
@@ -21,6 +21,9 @@ struct Shop;
 #[async_trait]
 impl Receiver for Shop {
     async fn receive(&self, payment: IncomingPayment) -> Result<Fulfillment, Rejection> {
+        // Some are still held when the line is cut, and come again.
+        let last = payment.data.last().copied().map_or(0, u64::from);
+        tokio::time::sleep(Duration::from_millis(last % 4 * 500)).await;
         Ok(preimage(&payment.data))
     }
 }
@@ -61,7 +64,7 @@ async fn connectors() -> (Connector, Connector, Proxy) {
 async fn pay(bobs: &Connector, number: u32) -> bool {
     tokio::time::sleep(Duration::from_millis(4) * number).await;
     let data = number.to_be_bytes();
-    let expires_at = bobs.now().saturating_add_millis(i64::from(700 + number % 7 * 200));
+    let expires_at = bobs.now().saturating_add_millis(i64::from(1_500 + number % 7 * 300));
     let (to, amount) = ("test.ann.shop".parse().unwrap(), Amount::new(1));
     match bobs.pay_with(&to, amount, preimage(&data).condition(), expires_at, data.to_vec().into()).await {
         Ok(fulfillment) => {
@@ -73,11 +76,21 @@ async fn pay(bobs: &Connector, number: u32) -> bool {
     }
 }
 
+/// Ann's answers are held up for so long that Bob gives the connection up: he knows nothing of what she holds, and says it again.
+async fn withhold_answers(proxy: &Proxy) {
+    let kind = Kind::Delay { lanes: Lanes::Down, time: Duration::from_secs(2) };
+    loop {
+        tokio::time::sleep(Duration::from_millis(1_700)).await;
+        proxy.inject(Fault { kind, victim: Victim::Live(0) });
+    }
+}
+
 #[tokio::test]
 async fn two_connectors_agree_after_losing_their_connection_again_and_again() {
     let (anns, bobs, proxy) = connectors().await;
     let paid = tokio::select! {
-        () = proxy.torment(Faults::new(3), Duration::from_millis(400)) => unreachable!(),
+        () = proxy.torment(Faults::new(4), Duration::from_millis(700)) => unreachable!(),
+        () = withhold_answers(&proxy) => unreachable!(),
         paid = join_all((0..1_200).map(|number| pay(&bobs, number))) => paid,
     };
     let paid = i128::try_from(paid.iter().filter(|paid| **paid).count()).unwrap();
