@@ -25,7 +25,7 @@ pub(crate) struct Options {
     /// Payments in flight, of all pairs together [default: 512; with --rate as many as go]
     #[arg(long, value_name = "W", value_parser = clap::value_parser!(u32).range(1..))]
     window: Option<u32>,
-    /// Payments started a second, whether or not earlier ones have ended; without it each one that ends starts another
+    /// Payments started a second, whether or not earlier ones have ended; without it each one that ends starts another (with --faults: 1000)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rate: Option<u32>,
     /// Pairs of a sender and a receiver; each of them has an account and a connection of its own
@@ -344,6 +344,17 @@ mod tests {
     }
 
     #[test]
+    fn faults_have_a_rate_a_time_and_a_seed() {
+        let plan = parsed("--faults").unwrap();
+        assert_eq!((plan.load.until, plan.load.rate), (Until::Elapsed(Duration::from_secs(120)), Some(1_000)));
+        assert_eq!(plan.faults.map(|faults| faults.every), Some(Duration::from_secs(1)));
+        let plan = parsed("--faults=100ms --seed 7 --count 5 --rate 20").unwrap();
+        assert_eq!((plan.load.until, plan.load.rate), (Until::Count(5), Some(20)));
+        assert_eq!(plan.faults, Some(FaultPlan { every: Duration::from_millis(100), seed: 7 }));
+        assert_eq!(parsed("").unwrap().faults, None);
+    }
+
+    #[test]
     fn every_pair_gets_a_share_of_the_window() {
         assert_eq!(parsed("--window 7 --peers 2").unwrap().load.window_per_pair, 4);
         assert!(parsed("--window 1 --peers 2").is_err());
@@ -368,6 +379,9 @@ mod tests {
             "--url nonsense --sender a --receiver b",
             "--url ws://a --sender a --sender b --receiver c",
             "--amount 0",
+            "--seed 1",
+            "--faults=0s",
+            "--faults --url ws://a --sender a --receiver b",
             "--unknown",
             "--connector --json",
         ] {

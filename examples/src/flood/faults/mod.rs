@@ -145,7 +145,11 @@ async fn conduct(plan: &Plan, faults: &FaultPlan, proxy: &Proxy, shared: &Shared
     let over = last_expiry.saturating_add_millis(TIMING.skew_ms_max);
     let mut settled = false;
     while !settled && Instant::now() < patience {
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            // The second one.
+            Ok(()) = tokio::signal::ctrl_c() => break,
+        }
         // Asked for when all was over, so that the last books are the final ones.
         settled = shared.peers.iter().all(|peer| peer.get().idle && peer.get().books_at.is_some_and(|at| at > over));
     }
