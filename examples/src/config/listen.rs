@@ -125,7 +125,7 @@ fn certificate(section: &Section<'_>, context: Context<'_>, problems: &mut Colle
 /// accounts that are pinned to one.
 fn clients(tls: TlsServerConfig, section: &Section<'_>, context: Context<'_>, problems: &mut Collector<'_>) -> Option<TlsServerConfig> {
     let result = match section.get("client_ca") {
-        Some(_) => tls.with_client_ca_pem(&*files::read_key(section, "client_ca", Contents::Public, context.folder, problems)?),
+        Some(_) => tls.with_client_ca_pem(&files::read_key(section, "client_ca", Contents::Public, context.folder, problems)?),
         None => tls.asking_for_certificates(),
     };
     match result {

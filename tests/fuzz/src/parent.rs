@@ -48,7 +48,9 @@ pub(super) fn run(run: &Run) -> io::Result<bool> {
     let (mut jobs, mut outcomes): (Vec<Job>, Vec<Outcome>) = (Vec::new(), Vec::new());
     let mut shown = Instant::now();
     while !waiting.is_empty() || !jobs.is_empty() {
-        while jobs.len() < run.jobs.max(1) && let Some(target) = waiting.pop_front() {
+        while jobs.len() < run.jobs.max(1)
+            && let Some(target) = waiting.pop_front()
+        {
             jobs.push(start(run, target, say.clone())?);
         }
         take_line(&hear, &mut jobs)?;
@@ -61,7 +63,9 @@ pub(super) fn run(run: &Run) -> io::Result<bool> {
                 keep_current(job, what)?;
                 job.done = true;
             }
-            if job.done && let Some(status) = job.process.try_wait()? {
+            if job.done
+                && let Some(status) = job.process.try_wait()?
+            {
                 finish(jobs.swap_remove(at), status, run, &mut outcomes)?;
             } else {
                 at += 1;

@@ -11,7 +11,8 @@ pub(super) fn run(files: &[PathBuf], target: Option<&str>) -> io::Result<bool> {
     let mut out = io::stdout().lock();
     for file in files {
         let name = target.or_else(|| folder_name(file)).unwrap_or_default();
-        let target = targets::named(name).ok_or_else(|| io::Error::other(format!("{}: no target {name:?}; say --target", file.display())))?;
+        let target =
+            targets::named(name).ok_or_else(|| io::Error::other(format!("{}: no target {name:?}; say --target", file.display())))?;
         for input in corpus::read(file)? {
             let mut report = Report::default();
             match trial::try_input(target, &input, &mut report) {

@@ -8,10 +8,60 @@ use std::ffi::OsString;
 use std::path::Path;
 
 pub(super) const WORDS: &[&str] = &[
-    "address", "allow_production", "store", "kind", "memory", "limits", "listen", "url", "cert", "key", "parallelism", "account", "name", "asset", "scale",
-    "credit_limit", "max_packet", "max_in_flight", "token", "env", "file", "protocol", "clp", "clp-seed", "clp-2017", "login", "ca", "routes", "rate",
-    "from", "to", "numerator", "denominator", "XRP/6", "EUR/2", "test.ann", "test.ann.alice", "test.", "g.ann", "ws://127.0.0.1:0", "wss://0.0.0.0:1",
-    "TOKEN", "SHORT", "EMPTY", "true", "false", "ping_ms", "output_backlog", "output_backlog_max", "alice", "bob", "[[account]]", "[[listen]]", "[[rate]]",
+    "address",
+    "allow_production",
+    "store",
+    "kind",
+    "memory",
+    "limits",
+    "listen",
+    "url",
+    "cert",
+    "key",
+    "parallelism",
+    "account",
+    "name",
+    "asset",
+    "scale",
+    "credit_limit",
+    "max_packet",
+    "max_in_flight",
+    "token",
+    "env",
+    "file",
+    "protocol",
+    "clp",
+    "clp-seed",
+    "clp-2017",
+    "login",
+    "ca",
+    "routes",
+    "rate",
+    "from",
+    "to",
+    "numerator",
+    "denominator",
+    "XRP/6",
+    "EUR/2",
+    "test.ann",
+    "test.ann.alice",
+    "test.",
+    "g.ann",
+    "ws://127.0.0.1:0",
+    "wss://0.0.0.0:1",
+    "TOKEN",
+    "SHORT",
+    "EMPTY",
+    "true",
+    "false",
+    "ping_ms",
+    "output_backlog",
+    "output_backlog_max",
+    "alice",
+    "bob",
+    "[[account]]",
+    "[[listen]]",
+    "[[rate]]",
     "[limits]",
 ];
 
@@ -19,11 +69,19 @@ const SMALL: &str = "address = \"test.ann\"\n\n[[listen]]\nurl = \"ws://127.0.0.
 
 pub(super) fn seeds() -> Vec<Vec<u8>> {
     let example = std::fs::read_to_string(tests().join("../examples/connector.toml")).unwrap();
-    let plain: String = example.lines().filter(|line| !line.starts_with('#')).map(|line| line.split("  #").next().unwrap().to_owned() + "\n").collect();
+    let plain: String =
+        example.lines().filter(|line| !line.starts_with('#')).map(|line| line.split("  #").next().unwrap().to_owned() + "\n").collect();
     let uncommented = example.replace("\n# ", "\n");
     let rates = "[[rate]]\nfrom = \"XRP/6\"\nto = \"EUR/2\"\nnumerator = 55\ndenominator = \"1000000\"\n";
     let dial = "[[account]]\nname = \"carol\"\nasset = \"EUR\"\nscale = 2\ntoken = { env = \"TOKEN\" }\nurl = \"ws://127.0.0.1:1\"\nroutes = [\"test.carol\"]\nprotocol = \"clp-2017\"\nparallelism = 3\n";
-    let texts = [SMALL.to_owned(), format!("{SMALL}{dial}{rates}"), format!("{SMALL}[limits]\nping_ms = 7\n[store]\nkind = \"memory\"\n"), plain, example.clone(), uncommented];
+    let texts = [
+        SMALL.to_owned(),
+        format!("{SMALL}{dial}{rates}"),
+        format!("{SMALL}[limits]\nping_ms = 7\n[store]\nkind = \"memory\"\n"),
+        plain,
+        example.clone(),
+        uncommented,
+    ];
     texts.into_iter().map(String::into_bytes).collect()
 }
 

@@ -6,8 +6,8 @@ use crate::seeds;
 use crate::target::Report;
 use bytes::Bytes;
 use ilp_clp::{
-    Credentials, Exchange, ExchangeConfig, ExchangeEvent, ExchangeLimits, ExchangeOutput, HandlerReply, LocalFailure, ProtocolBuffer, RequestKey, Role,
-    SetupEvent, Transfer, detect_dialect,
+    Credentials, Exchange, ExchangeConfig, ExchangeEvent, ExchangeLimits, ExchangeOutput, HandlerReply, LocalFailure, ProtocolBuffer,
+    RequestKey, Role, SetupEvent, Transfer, detect_dialect,
 };
 use ilp_oer::clp::{Body, Dialect, Extensions, PacketType, Protocol};
 use ilp_oer::sub::{ProtocolList, Setup};
@@ -136,7 +136,8 @@ impl World {
             5 => self.send(argument, number, data),
             6 => {
                 let expires = self.now + i64::from(number) * 10;
-                let frame = frames::prepare(u32::from(argument), dialect, transfer_id(argument & 7), 5, preimage(argument & 7), expires, data);
+                let frame =
+                    frames::prepare(u32::from(argument), dialect, transfer_id(argument & 7), 5, preimage(argument & 7), expires, data);
                 return self.receive(&frame, report);
             }
             7 => self.respond(argument, number, data),
@@ -233,7 +234,10 @@ impl World {
         while let Some(next) = self.exchange.next_timeout().filter(|next| next.unix_millis() <= end) {
             self.now = self.now.max(next.unix_millis());
             self.exchange.handle_timeout(at(self.now), &mut self.out);
-            assert!(self.exchange.next_timeout().is_none_or(|next| next.unix_millis() > self.now), "would be called again at once, for ever");
+            assert!(
+                self.exchange.next_timeout().is_none_or(|next| next.unix_millis() > self.now),
+                "would be called again at once, for ever"
+            );
             self.drain(false);
             rounds += 1;
             // Everything here happens again every 2 s at most, for 8 transfers in each direction, until their expiry.
@@ -315,7 +319,9 @@ impl World {
         assert_eq!(self.outcomes.len(), usize::try_from(self.next_tag).unwrap(), "requests without an end");
         self.exchange.send_request(self.next_tag, transfer_id(1), &ProtocolBuffer::EMPTY, Transfer::None, at(self.now), &mut self.out);
         assert!(self.out.frames.is_empty(), "sent after the end");
-        let closed = |event: &ExchangeEvent| matches!(event, ExchangeEvent::Done { outcome: Err(ilp_clp::Failure::Local(LocalFailure::Closed)), .. });
+        let closed = |event: &ExchangeEvent| {
+            matches!(event, ExchangeEvent::Done { outcome: Err(ilp_clp::Failure::Local(LocalFailure::Closed)), .. })
+        };
         assert!(self.out.events.iter().all(closed));
         for key in std::mem::take(&mut self.waiting) {
             self.exchange.respond(key, Ok(HandlerReply::ack()), at(self.now), &mut self.out);

@@ -27,7 +27,9 @@ pub(super) fn error_packet(data: &[u8]) -> Vec<u8> {
     let data = &data[..data.len().min(ErrorPacket::DATA_MAX)];
     let by = Addr::new("test.somebody").unwrap();
     let code = ErrorCode::F99_APPLICATION_ERROR;
-    ErrorPacket { code, name: "Application Error", triggered_by: by, forwarded_by: AddrList::EMPTY, triggered_at: at(START), data }.to_vec().unwrap()
+    ErrorPacket { code, name: "Application Error", triggered_by: by, forwarded_by: AddrList::EMPTY, triggered_at: at(START), data }
+        .to_vec()
+        .unwrap()
 }
 
 pub(super) fn payment(destination: &str, amount: u64, data: &[u8]) -> Vec<u8> {
@@ -46,7 +48,15 @@ pub(super) fn bare(request_id: u32, body: Body<'_>) -> Bytes {
     Packet { request_id, body }.to_vec().unwrap().into()
 }
 
-pub(super) fn prepare(request_id: u32, dialect: Dialect, transfer_id: TransferId, amount: u64, preimage: Fulfillment, expires: i64, packet: &[u8]) -> Bytes {
+pub(super) fn prepare(
+    request_id: u32,
+    dialect: Dialect,
+    transfer_id: TransferId,
+    amount: u64,
+    preimage: Fulfillment,
+    expires: i64,
+    packet: &[u8],
+) -> Bytes {
     let entries = [entry(dialect, "ilp", 1, packet)];
     let data = ProtocolData::entries(dialect, &entries);
     let (amount, condition) = (Amount::new(amount), preimage.condition());
@@ -111,9 +121,13 @@ pub(super) fn judge(bytes: &[u8], dialects: &[Dialect], extensions: Extensions, 
 
 /// Reads a frame of ours, which must be good whatever came in before, and short enough for peers of 2017 if there is one.
 pub(super) fn read_ours(frame: &[u8], dialect: Dialect, short: bool) -> Packet<'_> {
-    let packet = Packet::decode(frame, dialect, Extensions::ALL).unwrap_or_else(|error| panic!("we sent what can't be read: {error}: {frame:02x?}"));
+    let packet =
+        Packet::decode(frame, dialect, Extensions::ALL).unwrap_or_else(|error| panic!("we sent what can't be read: {error}: {frame:02x?}"));
     if let Body::Error { reason, .. } | Body::Reject(Reject { reason, .. }) = packet.body {
-        assert!(!short || reason.encoded_len() <= 2 + ErrorPacket::SHORT_CONTENTS_MAX, "a peer of 2017 can't read this error: {frame:02x?}");
+        assert!(
+            !short || reason.encoded_len() <= 2 + ErrorPacket::SHORT_CONTENTS_MAX,
+            "a peer of 2017 can't read this error: {frame:02x?}"
+        );
     }
     packet
 }

@@ -73,7 +73,9 @@ fn check_curve(curve: CurvePoints<'_>) {
     assert!(points.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 <= pair[1].1), "not a curve: {points:?}");
     assert_eq!(Curve::new(points.clone()).unwrap().as_points(), curve);
     for (index, (x, y)) in points.iter().enumerate().take(8) {
-        for source in [x.saturating_sub(1), *x, x.saturating_add(1), x.saturating_add(points.get(index + 1).map_or(0, |next| (next.0 - x) / 2))] {
+        for source in
+            [x.saturating_sub(1), *x, x.saturating_add(1), x.saturating_add(points.get(index + 1).map_or(0, |next| (next.0 - x) / 2))]
+        {
             let expected = by_definition(&points, source);
             assert_eq!(curve.quote_by_source(source), expected, "{source} in {points:?}");
         }

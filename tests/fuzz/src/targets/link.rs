@@ -117,7 +117,8 @@ impl World {
                     (false, 0) => Setup::Authenticated { address: ilp_oer::Addr::new("test.peer.us").unwrap() },
                     _ => Setup::Protocols(ProtocolList::new(&protocols)),
                 };
-                let (kind, id) = if self.incoming { (PacketType::Message, 500) } else { (PacketType::Response, self.ours.last().copied().unwrap_or(1)) };
+                let (kind, id) =
+                    if self.incoming { (PacketType::Message, 500) } else { (PacketType::Response, self.ours.last().copied().unwrap_or(1)) };
                 self.receive(&frames::with_entry(kind, id, dialect, "setup", 0, &setup.to_vec().unwrap()), report);
             }
             4 if self.asked => {
@@ -131,7 +132,14 @@ impl World {
             5 if self.open => {
                 let (amount, condition, packet) = (Amount::new(u64::from(number)), preimage(1).condition(), Bytes::copy_from_slice(data));
                 let tag = self.tag();
-                self.command(LinkCommand::Prepare { tag, id: transfer_id(argument), amount, condition, expires_at: at(self.now + 5_000), packet });
+                self.command(LinkCommand::Prepare {
+                    tag,
+                    id: transfer_id(argument),
+                    amount,
+                    condition,
+                    expires_at: at(self.now + 5_000),
+                    packet,
+                });
             }
             6 if self.open => {
                 let tag = self.tag();
@@ -144,7 +152,14 @@ impl World {
             }
             7 if !self.requests.is_empty() => {
                 let request = self.requests.swap_remove(usize::from(argument) % self.requests.len());
-                let protocols = [SubProtocol::Info, SubProtocol::Ilp, SubProtocol::Liquidity, SubProtocol::Balance, SubProtocol::Other, SubProtocol::None];
+                let protocols = [
+                    SubProtocol::Info,
+                    SubProtocol::Ilp,
+                    SubProtocol::Liquidity,
+                    SubProtocol::Balance,
+                    SubProtocol::Other,
+                    SubProtocol::None,
+                ];
                 let protocol = protocols[usize::from(argument) % protocols.len()];
                 let answer = match number % 4 {
                     0 => Answer::Ack,
@@ -228,6 +243,7 @@ impl World {
             | LinkEvent::Fulfill { request, .. }
             | LinkEvent::Reject { request, .. }
             | LinkEvent::Transfer { request, .. }
+            | LinkEvent::Claim { request, .. }
             | LinkEvent::Message { request, .. } => {
                 assert!(self.open, "a request of somebody unknown");
                 self.requests.push(request);

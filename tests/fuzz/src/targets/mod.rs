@@ -117,8 +117,24 @@ pub fn named(name: &str) -> Option<&'static Target> {
 
 /// Names that mean something in packets.
 const NAMES: &[&str] = &[
-    "setup", "ilp", "payment", "ilqp", "reconcile", "liquidity", "transfer", "ccp", "info", "balance", "vouch", "", "alice", "bob", "carol", "mallory",
-    "secret", "wrong",
+    "setup",
+    "ilp",
+    "payment",
+    "ilqp",
+    "reconcile",
+    "liquidity",
+    "transfer",
+    "ccp",
+    "info",
+    "balance",
+    "vouch",
+    "",
+    "alice",
+    "bob",
+    "carol",
+    "mallory",
+    "secret",
+    "wrong",
 ];
 
 /// What must hold for every decoder: it takes no memory, and an error points into the bytes.
@@ -132,11 +148,12 @@ fn check_decoder<T>(result: &Result<T, DecodeError>, memory: Memory, bytes: &[u8
 /// Whether a type byte, `ahead` bytes more and a length make an envelope for just these bytes.
 fn is_envelope(bytes: &[u8], types: u8, ahead: usize) -> bool {
     let Some((head, rest)) = bytes.split_at_checked(1 + ahead) else { return false };
-    (1..=types).contains(&head[0]) && rest.split_first().is_some_and(|(first, rest)| match *first {
-        short @ 0..=0x7f => usize::from(short) == rest.len(),
-        long => {
-            let size = usize::from(long & 0x7f);
-            size <= rest.len() && crate::tree::length(rest.len() - size) == bytes[1 + ahead..][..1 + size]
-        }
-    })
+    (1..=types).contains(&head[0])
+        && rest.split_first().is_some_and(|(first, rest)| match *first {
+            short @ 0..=0x7f => usize::from(short) == rest.len(),
+            long => {
+                let size = usize::from(long & 0x7f);
+                size <= rest.len() && crate::tree::length(rest.len() - size) == bytes[1 + ahead..][..1 + size]
+            }
+        })
 }

@@ -7,14 +7,46 @@ use ilp_fuzz_probe::measure;
 use serde_json::Value;
 
 pub(super) const WORDS: &[&str] = &[
-    "type", "requestId", "protocolData", "protocolName", "protocolId", "contentType", "data", "transferId", "amount", "executionCondition", "expiresAt",
-    "fulfillment", "rejectionReason", "code", "name", "triggeredBy", "forwardedBy", "triggeredAt", "account", "destinationAccount", "sourceAmount",
-    "destinationAmount", "destinationHoldDuration", "sourceHoldDuration", "liquidityCurve", "appliesToPrefix", "null", "true", "false", "test.bob", "00",
-    "ff", "F00", "2017-09-14T13:23:52.000Z", "00112233445566778899aabbccddeeff",
+    "type",
+    "requestId",
+    "protocolData",
+    "protocolName",
+    "protocolId",
+    "contentType",
+    "data",
+    "transferId",
+    "amount",
+    "executionCondition",
+    "expiresAt",
+    "fulfillment",
+    "rejectionReason",
+    "code",
+    "name",
+    "triggeredBy",
+    "forwardedBy",
+    "triggeredAt",
+    "account",
+    "destinationAccount",
+    "sourceAmount",
+    "destinationAmount",
+    "destinationHoldDuration",
+    "sourceHoldDuration",
+    "liquidityCurve",
+    "appliesToPrefix",
+    "null",
+    "true",
+    "false",
+    "test.bob",
+    "00",
+    "ff",
+    "F00",
+    "2017-09-14T13:23:52.000Z",
+    "00112233445566778899aabbccddeeff",
 ];
 
 pub(super) fn seeds() -> Vec<Vec<u8>> {
-    let choose = |choice: u8, lines: Vec<Vec<u8>>| lines.into_iter().filter(|line| line.len() < 4096).map(move |line| [vec![choice], line].concat());
+    let choose =
+        |choice: u8, lines: Vec<Vec<u8>>| lines.into_iter().filter(|line| line.len() < 4096).map(move |line| [vec![choice], line].concat());
     let hex = |packets: Vec<Vec<u8>>| packets.iter().map(|packet| seeds::hex(packet)).collect::<Vec<_>>();
     let seed_values = |packets: Vec<Vec<u8>>| {
         let value = |packet: &Vec<u8>| {
@@ -82,6 +114,11 @@ fn check_both_ways(format: Format, hex: &[u8], json: &[u8], from_json: bool) {
     encode::line(format, &value, &mut bytes, &mut again).unwrap();
     // Hex digits may have come in capitals, and the last byte of an error may have been missing.
     let lower = hex.to_ascii_lowercase();
-    assert!(again == lower || (!from_json && again.len() > lower.len()), "{} became {}", String::from_utf8_lossy(hex), String::from_utf8_lossy(&again));
+    assert!(
+        again == lower || (!from_json && again.len() > lower.len()),
+        "{} became {}",
+        String::from_utf8_lossy(hex),
+        String::from_utf8_lossy(&again)
+    );
     assert!(again.len() <= lower.len() + 8);
 }

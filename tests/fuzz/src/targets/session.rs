@@ -97,7 +97,11 @@ impl Model {
         let Operation { code, argument, number, data } = operation;
         match code % 9 {
             3 => {
-                let (id, _) = self.waiting.iter().nth(usize::from(argument) % self.waiting.len().max(1)).map_or((99, &(0, at(0))), |(id, w)| (*id, w));
+                let (id, _) = self
+                    .waiting
+                    .iter()
+                    .nth(usize::from(argument) % self.waiting.len().max(1))
+                    .map_or((99, &(0, at(0))), |(id, w)| (*id, w));
                 let dialect = self.session.dialect().unwrap_or(Dialect::Named);
                 self.receive(&answer(id, dialect, number, data), report)?;
             }
@@ -124,7 +128,8 @@ impl Model {
         let known = self.session.dialect().or_else(|| detect_dialect(frame).filter(|_| frame.len() <= self.limits.frame_bytes_max));
         let extensions = Extensions { transfer: self.session.takes_transfers() };
         let dialects = known.map_or(vec![Dialect::Named, Dialect::Seed], |dialect| vec![dialect]);
-        let judged = if frame.len() > self.limits.frame_bytes_max { None } else { judge(frame, &dialects, extensions, self.limits.entries_max) };
+        let judged =
+            if frame.len() > self.limits.frame_bytes_max { None } else { judge(frame, &dialects, extensions, self.limits.entries_max) };
         let result = self.session.handle_frame(frame.clone(), &mut self.events);
         self.received += 1;
         let events = std::mem::take(&mut self.events);

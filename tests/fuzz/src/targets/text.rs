@@ -7,7 +7,8 @@ use ilp_oer::{Addr, Address, Amount, Condition, ErrorCode, Timestamp, TransferId
 use std::fmt::Display;
 use std::str::FromStr;
 
-pub(super) const WORDS: &[&str] = &["test", "bob", "shop", "T", "Z", "-", ":", ".", "2017", "02", "29", "F00", "T04", "R99", "00112233", "aabbccddeeff"];
+pub(super) const WORDS: &[&str] =
+    &["test", "bob", "shop", "T", "Z", "-", ":", ".", "2017", "02", "29", "F00", "T04", "R99", "00112233", "aabbccddeeff"];
 
 pub(super) fn seeds() -> Vec<Vec<u8>> {
     let long = ["a".repeat(1023), "a.".repeat(511), "a".repeat(63)];
@@ -101,7 +102,8 @@ fn address(bytes: &[u8], report: &mut Report) {
 fn time(text: &str, report: &mut Report) {
     let wire = text.as_bytes().iter().enumerate().filter(|(at, _)| ![4, 7, 10, 13, 16].contains(at)).map(|(_, byte)| *byte);
     let wire: Vec<u8> = wire.collect();
-    let signs = text.len() == 24 && [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')].iter().all(|(at, sign)| text.as_bytes()[*at] == *sign);
+    let signs = text.len() == 24
+        && [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')].iter().all(|(at, sign)| text.as_bytes()[*at] == *sign);
     let result = text.parse::<Timestamp>();
     assert_eq!(result.ok(), millis_by_calendar(&wire).filter(|_| signs).map(|ms| Timestamp::from_unix_millis(ms).unwrap()), "{text:?}");
     if let Ok(time) = result {

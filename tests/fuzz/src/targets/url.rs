@@ -4,7 +4,8 @@ use crate::target::Report;
 use ilp_clp::credentials_from_path;
 use ilp_clp::ws::Url;
 
-pub(super) const WORDS: &[&str] = &["ws", "wss", "http", "://", "localhost", "127.0.0.1", "[::1]", "80", "443", "65535", "65536", "user", "@", "%41", "?", "#"];
+pub(super) const WORDS: &[&str] =
+    &["ws", "wss", "http", "://", "localhost", "127.0.0.1", "[::1]", "80", "443", "65535", "65536", "user", "@", "%41", "?", "#"];
 
 pub(super) fn seeds() -> Vec<Vec<u8>> {
     [

@@ -12,14 +12,15 @@ use crate::target::Report;
 use bytes::Bytes;
 use honest::Honest;
 use ilp_core::link::PeerProtocol;
+use ilp_oer::TransferId;
 use ilp_oer::clp::{Body, Dialect, PacketType};
 use ilp_oer::sub::{ProtocolList, Setup};
-use ilp_oer::TransferId;
 use node::{Node, Place};
 
 pub(super) fn seeds() -> Vec<Vec<u8>> {
     let frames = seeds::clp().into_iter().take(170).enumerate();
-    let one = |(n, frame): (usize, Vec<u8>)| [vec![u8::try_from(n % 3).unwrap()], operation(0, 0, 0, &frame), operation(8, 0, 5, b"")].concat();
+    let one =
+        |(n, frame): (usize, Vec<u8>)| [vec![u8::try_from(n % 3).unwrap()], operation(0, 0, 0, &frame), operation(8, 0, 5, b"")].concat();
     let talk = |setting: u8| {
         let mut program = vec![setting];
         for n in 0..6 {
@@ -49,7 +50,13 @@ pub(super) fn run(input: &[u8], report: &mut Report) {
     }
     world.end();
     let counters = world.node.worker.status().counters;
-    report.feature((counters.accepted.min(4), counters.refused.min(2), counters.rejected.min(3), counters.lost.min(2), counters.disputed.min(2)));
+    report.feature((
+        counters.accepted.min(4),
+        counters.refused.min(2),
+        counters.rejected.min(3),
+        counters.lost.min(2),
+        counters.disputed.min(2),
+    ));
 }
 
 struct World {
@@ -84,10 +91,23 @@ impl World {
         let dialect = self.dialect();
         match code % 16 {
             4 => {
-                let to = ["test.ann.bob", "test.ann.alice", "test.ann.mallory", "test.ann", "test.ann.self", "test.nobody", "test.ann.bobby"];
-                let packet = payment(to[usize::from(argument >> 3) % to.len()], u64::from(number), &[&[argument][..], &data[..data.len().min(100)]].concat());
+                let to =
+                    ["test.ann.bob", "test.ann.alice", "test.ann.mallory", "test.ann", "test.ann.self", "test.nobody", "test.ann.bobby"];
+                let packet = payment(
+                    to[usize::from(argument >> 3) % to.len()],
+                    u64::from(number),
+                    &[&[argument][..], &data[..data.len().min(100)]].concat(),
+                );
                 let expires = self.node.now + [12_000, 2_600, 2_400, 299_000, 301_000, 3_000][usize::from(argument) % 6];
-                let frame = frames::prepare(u32::from(argument), dialect, transfer_id(argument & 7), u64::from(number) + 1, preimage(argument), expires, &packet);
+                let frame = frames::prepare(
+                    u32::from(argument),
+                    dialect,
+                    transfer_id(argument & 7),
+                    u64::from(number) + 1,
+                    preimage(argument),
+                    expires,
+                    &packet,
+                );
                 self.from_mallory(&frame, report);
             }
             5 => {
@@ -184,7 +204,9 @@ impl World {
             Body::Ack(_) | Body::Response(_) | Body::Error { .. } => return,
             Body::Prepare(prepare) => {
                 let entry = prepare.data.first().expect("a prepare without its packet");
-                let ilp_oer::ilp::Packet::Payment(payment) = ilp_oer::ilp::Packet::decode(entry.data).unwrap() else { panic!("no payment") };
+                let ilp_oer::ilp::Packet::Payment(payment) = ilp_oer::ilp::Packet::decode(entry.data).unwrap() else {
+                    panic!("no payment")
+                };
                 self.prepared.push((prepare.transfer_id, payment.data.first().copied().unwrap_or(0)));
             }
             _ => {}

@@ -96,11 +96,13 @@ impl Honest {
     /// Everything that was paid has ended once; what went to an honest peer has arrived; the connector's books say the same as ours.
     pub(super) fn check_end(&self, node: &Node) {
         for (id, paid) in &self.payments {
-            let outcome = paid.outcome.unwrap_or_else(|| panic!("{}'s payment {id} of {} to {} has no end", self.name, paid.amount, paid.to));
+            let outcome =
+                paid.outcome.unwrap_or_else(|| panic!("{}'s payment {id} of {} to {} has no end", self.name, paid.amount, paid.to));
             assert!(outcome || paid.to.ends_with("mallory"), "{}'s payment {id} of {} to {} failed", self.name, paid.amount, paid.to);
         }
         let spent: i128 = self.payments.values().filter(|paid| paid.outcome == Some(true)).map(|paid| i128::from(paid.amount)).sum();
-        let earned: i128 = self.received.values().filter(|received| received.taken == Some(true)).map(|received| i128::from(received.amount)).sum();
+        let earned: i128 =
+            self.received.values().filter(|received| received.taken == Some(true)).map(|received| i128::from(received.amount)).sum();
         assert_eq!(node.balance(self.name), earned - spent, "{} has earned {earned} and spent {spent}", self.name);
     }
 
@@ -152,7 +154,9 @@ impl Honest {
                 self.decided(id, false);
                 self.answer(request, Answer::Ack, node);
             }
-            LinkEvent::Authenticate(_) | LinkEvent::Transfer { .. } | LinkEvent::Message { .. } => panic!("{event:?} from a connector"),
+            LinkEvent::Authenticate(_) | LinkEvent::Transfer { .. } | LinkEvent::Claim { .. } | LinkEvent::Message { .. } => {
+                panic!("{event:?} from a connector")
+            }
         }
     }
 
