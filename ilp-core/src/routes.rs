@@ -7,7 +7,7 @@ use std::collections::HashMap;
 /// Prefix → next hop. A lookup hashes at most as many prefixes as the longest route has segments, however long the address.
 #[derive(Debug)]
 pub(crate) struct Routes<T> {
-    table: HashMap<Box<str>, T, RandomState>,
+    table: HashMap<Box<[u8]>, T, RandomState>,
     len_max: usize,
 }
 
@@ -19,7 +19,7 @@ impl<T: Copy + PartialEq> Routes<T> {
     /// The hop that `prefix` led to before, if it is another one.
     pub(crate) fn insert(&mut self, prefix: &Address, hop: T) -> Option<T> {
         self.len_max = self.len_max.max(prefix.as_str().len());
-        self.table.insert(prefix.as_str().into(), hop).filter(|before| *before != hop)
+        self.table.insert(prefix.as_str().as_bytes().into(), hop).filter(|before| *before != hop)
     }
 
     pub(crate) fn remove_hop(&mut self, hop: T) {
@@ -28,18 +28,18 @@ impl<T: Copy + PartialEq> Routes<T> {
     }
 
     pub(crate) fn get_exact(&self, prefix: &str) -> Option<T> {
-        self.table.get(prefix).copied()
+        self.table.get(prefix.as_bytes()).copied()
     }
 
     pub(crate) fn lookup(&self, destination: Addr<'_>) -> Option<T> {
-        let mut rest = destination.as_str();
+        let mut rest = destination.as_bytes();
         loop {
             if rest.len() <= self.len_max
                 && let Some(hop) = self.table.get(rest)
             {
                 return Some(*hop);
             }
-            rest = rest.get(..rest.rfind('.')?)?;
+            rest = rest.get(..rest.iter().rposition(|byte| *byte == b'.')?)?;
         }
     }
 }

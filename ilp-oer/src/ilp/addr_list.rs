@@ -58,7 +58,7 @@ impl<'a> AddrList<'a> {
         let mut left = room;
         let mut count = 0;
         for address in self.iter() {
-            match left.checked_sub(octets_len(address.as_str().len())) {
+            match left.checked_sub(octets_len(address.as_bytes().len())) {
                 Some(rest) => left = rest,
                 None => break,
             }
@@ -92,7 +92,7 @@ impl<'a> AddrList<'a> {
     /// Length with the count, and with one address more if there is one.
     #[inline]
     pub(super) fn encoded_len(self, appended: Option<Addr<'_>>) -> usize {
-        let more = appended.map_or(0, |address| octets_len(address.as_str().len()));
+        let more = appended.map_or(0, |address| octets_len(address.as_bytes().len()));
         let count = self.len().saturating_add(usize::from(appended.is_some()));
         self.elements_len().saturating_add(count_len(count)).saturating_add(more)
     }
@@ -109,7 +109,7 @@ impl<'a> AddrList<'a> {
             }
         }
         if let Some(address) = appended {
-            put_octets(address.as_str().as_bytes(), out);
+            put_octets(address.as_bytes(), out);
         }
     }
 }
@@ -166,7 +166,7 @@ impl<'a> Iterator for Addrs<'a> {
     fn next(&mut self) -> Option<Addr<'a>> {
         match &mut self.0 {
             // Checked when it was read: an error here is the end of the list and nothing else.
-            Cursor::Wire(reader) => reader.octets().ok().and_then(Addr::from_checked),
+            Cursor::Wire(reader) => reader.octets().ok().map(Addr::from_checked),
             Cursor::Owned(addresses) => addresses.next().map(Address::as_addr),
         }
     }

@@ -121,7 +121,7 @@ impl<'a> ErrorPacket<'a> {
 
     #[inline]
     pub(super) fn contents_len(&self, by: Option<Addr<'_>>) -> usize {
-        let texts = octets_len(self.name.len()).saturating_add(octets_len(self.triggered_by.as_str().len()));
+        let texts = octets_len(self.name.len()).saturating_add(octets_len(self.triggered_by.as_bytes().len()));
         let lists = self.forwarded_by.encoded_len(by).saturating_add(octets_len(self.data.len()));
         texts.saturating_add(lists).saturating_add(3 + octets_len(Timestamp::WIRE_LEN) + 1)
     }
@@ -138,7 +138,7 @@ impl<'a> ErrorPacket<'a> {
     pub(super) fn write(&self, by: Option<Addr<'_>>, out: &mut impl BufMut) {
         out.put_slice(self.code.as_bytes());
         put_octets(self.name.as_bytes(), out);
-        put_octets(self.triggered_by.as_str().as_bytes(), out);
+        put_octets(self.triggered_by.as_bytes(), out);
         self.forwarded_by.write(by, out);
         put_timestamp(self.triggered_at, out);
         put_octets(self.data, out);

@@ -34,14 +34,14 @@ impl<'a> Payment<'a> {
 
     #[inline]
     pub(super) fn contents_len(&self) -> usize {
-        let fields = octets_len(self.account.as_str().len()).saturating_add(octets_len(self.data.len()));
+        let fields = octets_len(self.account.as_bytes().len()).saturating_add(octets_len(self.data.len()));
         fields.saturating_add(8 + 1)
     }
 
     #[inline]
     pub(super) fn write(&self, out: &mut impl BufMut) {
         out.put_u64(self.amount.get());
-        put_octets(self.account.as_str().as_bytes(), out);
+        put_octets(self.account.as_bytes(), out);
         put_octets(self.data, out);
         out.put_u8(0);
     }

@@ -75,11 +75,11 @@ impl<'a> LiquidityRequest<'a> {
     }
 
     pub(super) fn contents_len(&self) -> usize {
-        octets_len(self.destination_account.as_str().len()) + 4 + 1
+        octets_len(self.destination_account.as_bytes().len()) + 4 + 1
     }
 
     pub(super) fn write(&self, out: &mut impl BufMut) {
-        put_octets(self.destination_account.as_str().as_bytes(), out);
+        put_octets(self.destination_account.as_bytes(), out);
         out.put_u32(self.destination_hold_duration);
         out.put_u8(0);
     }
@@ -100,7 +100,7 @@ impl<'a> LiquidityResponse<'a> {
     pub(super) fn contents_len(&self) -> usize {
         let points = self.liquidity_curve.len();
         let curve = count_len(points).saturating_add(points.saturating_mul(16));
-        let prefix = octets_len(self.applies_to_prefix.as_str().len());
+        let prefix = octets_len(self.applies_to_prefix.as_bytes().len());
         curve.saturating_add(prefix + 4 + octets_len(Timestamp::WIRE_LEN) + 1)
     }
 
@@ -110,7 +110,7 @@ impl<'a> LiquidityResponse<'a> {
             out.put_u64(x);
             out.put_u64(y);
         }
-        put_octets(self.applies_to_prefix.as_str().as_bytes(), out);
+        put_octets(self.applies_to_prefix.as_bytes(), out);
         out.put_u32(self.source_hold_duration);
         put_timestamp(self.expires_at, out);
         out.put_u8(0);
@@ -132,11 +132,11 @@ macro_rules! amount_request {
             }
 
             pub(super) fn contents_len(&self) -> usize {
-                octets_len(self.destination_account.as_str().len()) + 8 + 4 + 1
+                octets_len(self.destination_account.as_bytes().len()) + 8 + 4 + 1
             }
 
             pub(super) fn write(&self, out: &mut impl BufMut) {
-                put_octets(self.destination_account.as_str().as_bytes(), out);
+                put_octets(self.destination_account.as_bytes(), out);
                 out.put_u64(self.$amount.get());
                 out.put_u32(self.destination_hold_duration);
                 out.put_u8(0);

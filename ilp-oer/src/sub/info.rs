@@ -178,13 +178,13 @@ fn read_address<'a>(reader: &mut Reader<'a>) -> Result<Addr<'a>, DecodeError> {
 }
 
 fn address_len(address: Addr<'_>) -> usize {
-    let len = address.as_str().len();
+    let len = address.as_bytes().len();
     length_2017_len(len).saturating_add(len)
 }
 
 fn put_address(address: Addr<'_>, out: &mut impl BufMut) {
-    put_length_2017(address.as_str().len(), out);
-    out.put_slice(address.as_str().as_bytes());
+    put_length_2017(address.as_bytes().len(), out);
+    out.put_slice(address.as_bytes());
 }
 
 #[cfg(test)]

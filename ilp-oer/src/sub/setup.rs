@@ -69,7 +69,7 @@ impl<'a> Setup<'a> {
     pub fn encoded_len(&self) -> usize {
         let lens = match self {
             Self::Authenticate { token, account, target } => [token.len(), account.len(), target.len()].map(octets_len),
-            Self::Authenticated { address } => [octets_len(address.as_str().len()), 0, 0],
+            Self::Authenticated { address } => [octets_len(address.as_bytes().len()), 0, 0],
             Self::Protocols(list) => [list.encoded_len(), 0, 0],
             Self::VouchFor { coin, network, wallet, proof } => {
                 [octets_len(coin.len()).saturating_add(octets_len(network.len())), octets_len(wallet.len()), octets_len(proof.len())]
@@ -91,7 +91,7 @@ impl<'a> Setup<'a> {
             }
             Self::Authenticated { address } => {
                 out.put_u8(AUTHENTICATE);
-                put_octets(address.as_str().as_bytes(), out);
+                put_octets(address.as_bytes(), out);
             }
             Self::Protocols(list) => {
                 out.put_u8(PROTOCOLS);

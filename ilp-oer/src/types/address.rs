@@ -10,7 +10,7 @@ use thiserror::Error;
 ///
 /// How many segments there are, and where the dots stand, is not looked at: prefixes end in a dot, accounts don't.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Addr<'a>(&'a str);
+pub struct Addr<'a>(&'a [u8]);
 
 impl<'a> Addr<'a> {
     /// The longest address, in characters.
@@ -19,32 +19,38 @@ impl<'a> Addr<'a> {
     /// An address in text.
     #[inline]
     pub fn new(text: &'a str) -> Result<Self, InvalidAddress> {
-        check(text.as_bytes())?;
-        Ok(Self(text))
+        Self::from_bytes(text.as_bytes())
     }
 
     /// An address in bytes.
     #[inline]
     pub fn from_bytes(bytes: &'a [u8]) -> Result<Self, InvalidAddress> {
         check(bytes)?;
-        str::from_utf8(bytes).map(Self).map_err(|_| InvalidAddress::Character)
+        Ok(Self(bytes))
     }
 
     /// For bytes that were checked before and only lost their type since.
     #[inline]
-    pub(crate) fn from_checked(bytes: &'a [u8]) -> Option<Self> {
-        str::from_utf8(bytes).ok().map(Self)
+    pub(crate) fn from_checked(bytes: &'a [u8]) -> Self {
+        Self(bytes)
     }
 
-    /// The text.
+    /// The text. Where bytes do, [`as_bytes`](Self::as_bytes) is quicker: decoding doesn't make a text of it.
     #[inline]
-    pub const fn as_str(self) -> &'a str {
+    pub fn as_str(self) -> &'a str {
+        // The characters of addresses are ASCII, so it always is one.
+        str::from_utf8(self.0).unwrap_or_default()
+    }
+
+    /// The text's bytes.
+    #[inline]
+    pub const fn as_bytes(self) -> &'a [u8] {
         self.0
     }
 
     /// An owned copy.
     pub fn to_address(self) -> Address {
-        Address(Arc::from(self.0))
+        Address(Arc::from(self.as_str()))
     }
 
     /// Whether `prefix` names this address or something above it, by whole segments: `test.bob.shop` has the prefixes `test`,
@@ -52,7 +58,7 @@ impl<'a> Addr<'a> {
     #[inline]
     pub fn has_prefix(self, prefix: Addr<'_>) -> bool {
         match self.0.strip_prefix(prefix.0) {
-            Some(rest) => rest.is_empty() || rest.starts_with('.') || prefix.0.ends_with('.'),
+            Some(rest) => rest.is_empty() || rest.starts_with(b".") || prefix.0.ends_with(b"."),
             None => false,
         }
     }
@@ -62,11 +68,11 @@ impl<'a> Addr<'a> {
         let Some((head, tail)) = self.0.split_at_checked(len.max(1)) else {
             return self;
         };
-        if tail.is_empty() || tail.starts_with('.') {
+        if tail.is_empty() || tail.starts_with(b".") {
             return Self(head);
         }
-        match head.rsplit_once('.') {
-            Some((whole, _)) if !whole.is_empty() => Self(whole),
+        match head.iter().rposition(|byte| *byte == b'.').and_then(|dot| head.get(..dot)) {
+            Some(whole) if !whole.is_empty() => Self(whole),
             _ => Self(head),
         }
     }
@@ -85,7 +91,7 @@ impl Address {
     /// Borrowed.
     #[inline]
     pub fn as_addr(&self) -> Addr<'_> {
-        Addr(&self.0)
+        Addr(self.0.as_bytes())
     }
 
     /// The text.
@@ -131,19 +137,19 @@ impl AsRef<str> for Address {
 
 impl AsRef<str> for Addr<'_> {
     fn as_ref(&self) -> &str {
-        self.0
+        self.as_str()
     }
 }
 
 impl fmt::Display for Addr<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.0)
+        f.pad(self.as_str())
     }
 }
 
 impl fmt::Debug for Addr<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Addr({})", self.0)
+        write!(f, "Addr({})", self.as_str())
     }
 }
 
@@ -171,7 +177,7 @@ text_serde!(Address, "an ILP address");
 
 impl serde::Serialize for Addr<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.0)
+        serializer.serialize_str(self.as_str())
     }
 }
 
