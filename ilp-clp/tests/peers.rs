@@ -574,3 +574,26 @@ async fn a_peer_that_goes_on_sending_after_the_good_bye_is_not_heard_out() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn large_frames_are_handed_out_a_few_at_a_time() {
+    let (mut sender, mut socket) = sockets(SocketLimits::default()).await;
+    for _ in 0..40 {
+        sender.send(Bytes::from(vec![7; 100_000]));
+    }
+    let mut frames = Vec::new();
+    soon(async {
+        let mut flushing = std::pin::pin!(async {
+            poll_fn(|cx| sender.poll_flush(cx)).await.unwrap();
+            std::future::pending::<()>().await
+        });
+        while frames.len() < 40 {
+            let count = tokio::select! {
+                () = &mut flushing => 0,
+                count = poll_fn(|cx| socket.poll_receive(cx, &mut frames, 1_024)) => count.unwrap(),
+            };
+            assert!((1..=3).contains(&count), "{count} at once");
+        }
+    })
+    .await;
+}

@@ -97,8 +97,8 @@ impl Socket {
         }
     }
 
-    /// Takes up to `max` frames that are ready and pushes them to `frames`; `Ready(Ok(n))` with n at least 1, or pending if there are
-    /// none. Pings are answered on the way, and a silent peer is pinged.
+    /// Takes up to `max` frames that are ready, of a quarter of a megabyte or little more, and pushes them to `frames`; `Ready(Ok(n))`
+    /// with n at least 1, or pending if there are none. Pings are answered on the way, and a silent peer is pinged.
     ///
     /// # Errors
     /// When the connection has ended; every frame received before was handed out by then.
@@ -106,7 +106,7 @@ impl Socket {
         if let Some(failure) = self.failure.take() {
             return Poll::Ready(Err(failure));
         }
-        let mut received = 0;
+        let (mut received, before) = (0, self.counters.bytes_in);
         // Counts pings too, so that a flood of them can't hold the task.
         for _ in 0..max.max(1) {
             let failure = match Pin::new(&mut self.ws).poll_next(cx) {
@@ -116,6 +116,9 @@ impl Socket {
                     self.counters.bytes_in += u64::try_from(frame.len()).unwrap_or(u64::MAX);
                     received += 1;
                     frames.push(frame);
+                    if self.counters.bytes_in - before >= BYTES_AT_ONCE {
+                        break;
+                    }
                     continue;
                 }
                 Poll::Ready(Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)))) => {
@@ -280,5 +283,7 @@ impl From<WsError> for SocketError {
     }
 }
 
+/// What the largest frames could add up to otherwise, all held until their owner has looked at them.
+const BYTES_AT_ONCE: u64 = 256 << 10;
 const DRAINED_AT_ONCE: usize = 64;
 const DRAINED_MAX: usize = 4_096;
