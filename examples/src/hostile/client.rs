@@ -5,10 +5,11 @@ use bytes::{Buf, Bytes, BytesMut};
 use ilp_oer::clp::{Body, Dialect, Entry, Extensions, Packet, ProtocolData};
 use ilp_oer::sub::{self, Setup};
 use std::io;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpSocket, TcpStream};
 
 /// One connection.
 #[derive(Debug)]
@@ -44,7 +45,17 @@ pub(super) enum Incoming {
 impl Client {
     /// A TCP connection and nothing more.
     pub(super) async fn connect(port: u16, score: &Score) -> io::Result<Self> {
-        let stream = TcpStream::connect(("127.0.0.1", port)).await?;
+        Self::over(TcpStream::connect(("127.0.0.1", port)).await?, score)
+    }
+
+    /// A TCP connection for which the system takes in little that isn't read.
+    pub(super) async fn connect_deaf(port: u16, score: &Score) -> io::Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_recv_buffer_size(DEAF_BYTES)?;
+        Self::over(socket.connect(SocketAddr::from(([127, 0, 0, 1], port))).await?, score)
+    }
+
+    fn over(stream: TcpStream, score: &Score) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         score.opened();
         let (read, write) = stream.into_split();
@@ -55,22 +66,27 @@ impl Client {
     /// A WebSocket.
     pub(super) async fn upgraded(port: u16, score: &Score) -> io::Result<Self> {
         let mut client = Self::connect(port, score).await?;
-        client.writer.raw(request("/", "").as_bytes()).await?;
-        match client.reader.head().await?.as_deref() {
-            Some(head) if head.starts_with("HTTP/1.1 101") => Ok(client),
+        client.upgrade().await?;
+        Ok(client)
+    }
+
+    /// Makes it a WebSocket.
+    pub(super) async fn upgrade(&mut self) -> io::Result<()> {
+        self.writer.raw(request("/", "").as_bytes()).await?;
+        match self.reader.head().await?.as_deref() {
+            Some(head) if head.starts_with("HTTP/1.1 101") => Ok(()),
             _ => Err(io::Error::other("no upgrade")),
         }
     }
 
-    /// A WebSocket whose peer has given these credentials; and whether they were right.
-    pub(super) async fn login(port: u16, score: &Score, name: &str, token: &str) -> io::Result<(Self, bool)> {
-        let mut client = Self::upgraded(port, score).await?;
-        client.authenticate(name, token).await?;
+    /// Gives credentials on a WebSocket, and says whether they were right.
+    pub(super) async fn login(&mut self, name: &str, token: &str) -> io::Result<bool> {
+        self.authenticate(name, token).await?;
         loop {
-            match client.reader.next().await? {
+            match self.reader.next().await? {
                 Incoming::Frame(2, frame) => match decode(&frame) {
-                    Some(Packet { request_id: LOGIN_ID, body: Body::Response(_) }) => return Ok((client, true)),
-                    Some(Packet { request_id: LOGIN_ID, body: Body::Error { .. } }) => return Ok((client, false)),
+                    Some(Packet { request_id: LOGIN_ID, body: Body::Response(_) }) => return Ok(true),
+                    Some(Packet { request_id: LOGIN_ID, body: Body::Error { .. } }) => return Ok(false),
                     _ => {}
                 },
                 Incoming::Frame(..) => {}
@@ -231,3 +247,5 @@ fn take_frame(buffer: &mut BytesMut) -> Option<(u8, Bytes)> {
 pub(super) const FIN: u8 = 0x80;
 const MASKED: u8 = 0x80;
 const LOGIN_ID: u32 = 0;
+/// The system makes more of it, but not much.
+const DEAF_BYTES: u32 = 4 << 10;

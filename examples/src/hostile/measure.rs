@@ -215,7 +215,9 @@ impl Scene<'_> {
 
     /// Waits until there is no more going on than before, but not for ever.
     async fn settle(&mut self, before: &State) -> Result<State, MeasureError> {
-        self.wait(|state| no_more_going_on(state, before)).await
+        // What honest payments make it remember, and nothing else.
+        let remembered_max = usize::try_from(self.options.rate).unwrap_or(usize::MAX).saturating_mul(REMEMBERED_S);
+        self.wait(|state| no_more_going_on(state, before) && state.health.remembered <= remembered_max).await
     }
 
     /// Waits until nothing goes on any more.
@@ -280,6 +282,8 @@ fn login(account: &Account) -> Login {
 const CREDIT: u64 = 1_000_000_000_000;
 /// Sender and receiver; the guest is gone between runs.
 const HONEST_CONNECTIONS: usize = 2;
+/// How long a payment is remembered: its time to live, and a second.
+const REMEMBERED_S: usize = 7;
 /// Payments expire after 6 s, and are remembered for another one.
 const LONG: Duration = Duration::from_secs(10);
 const SMALL_LONG: Duration = Duration::from_millis(500);

@@ -35,7 +35,7 @@ pub(super) fn million_prepares(target: Arc<Target>) -> BoxFuture<'static, ()> {
 pub(super) fn never_reads(target: Arc<Target>) -> BoxFuture<'static, ()> {
     swarm(target, 2, |target, place| async move {
         if place == 0 {
-            let mut client = target.login(MALLORY).await?;
+            let mut client = target.login_deaf(MALLORY).await?;
             let bytes = questions(64);
             let since = Instant::now();
             while client.writer.raw(&bytes).await.is_ok() {}
@@ -43,7 +43,7 @@ pub(super) fn never_reads(target: Arc<Target>) -> BoxFuture<'static, ()> {
             target.score.saw("cut off: asks");
             return Ok(());
         }
-        let mut deaf = target.login(ACCOMPLICE).await?;
+        let mut deaf = target.login_deaf(ACCOMPLICE).await?;
         let mut paying = target.login(EVE).await?;
         let since = Instant::now();
         let mut payments = Payments::to(ACCOMPLICE);
