@@ -238,6 +238,15 @@ fn what_waits_is_lost_when_the_connection_closes_and_times_out_when_it_does_not(
 }
 
 #[test]
+fn a_link_that_closes_during_setup_tells_of_no_request_that_was_not_the_workers() {
+    for form in FORMS {
+        let (mut client, _server) = ends(form);
+        client.link.closed(&mut client.out);
+        assert!(!client.out.events.iter().any(|event| matches!(event, LinkEvent::Answered { .. })), "{:?}", client.out.events);
+    }
+}
+
+#[test]
 fn damage_costs_at_most_the_connection() {
     let (_, mut server) = open(PeerProtocol::Clp);
     for _ in 0..100 {

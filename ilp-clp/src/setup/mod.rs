@@ -189,6 +189,12 @@ impl Setup {
         self.negotiated.as_ref()
     }
 
+    /// Whether that request is setup's own. Its end goes through [`handle`](Self::handle) like that of any other, unless there is nobody
+    /// left whom it concerns.
+    pub fn is_waiting_for(&self, request: u32) -> bool {
+        self.asked == Some(request)
+    }
+
     /// Our own address and protocols.
     pub fn config(&self) -> &SetupConfig {
         &self.config

@@ -222,7 +222,8 @@ impl Link for ClpLink {
 
     fn closed(&mut self, out: &mut LinkOutput) {
         self.session.handle_close(&mut self.events);
-        out.events.extend(self.events.drain(..).filter(|event| matches!(event, SessionEvent::Answered { .. })).map(translate));
+        let is_workers = |event: &SessionEvent| matches!(event, SessionEvent::Answered { id, .. } if !self.setup.is_waiting_for(*id));
+        out.events.extend(self.events.drain(..).filter(is_workers).map(translate));
     }
 }
 
