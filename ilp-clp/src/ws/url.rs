@@ -1,6 +1,7 @@
 //! Where to dial: `ws://host:port/path` and `wss://…`.
 
 use std::fmt::{self, Debug, Display};
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 use thiserror::Error;
 use tokio_tungstenite::tungstenite::http::Uri;
@@ -24,7 +25,7 @@ pub enum UrlError {
     /// Neither `ws` nor `wss`.
     #[error("the scheme must be ws:// or wss://")]
     Scheme,
-    /// There is no host name.
+    /// There is no host name, or brackets that hold no IPv6 address.
     #[error("the URL names no host")]
     Host,
     /// Beyond 65535, or none after the colon.
@@ -56,20 +57,22 @@ impl Url {
         &self.path
     }
 
-    /// The same URL with `segments` added to its path, each after a slash.
+    /// The same URL with `segments` added to its path, each after a slash and before the query.
     pub fn join(&self, segments: &[&str]) -> Self {
-        let mut joined = self.clone();
         if segments.is_empty() {
-            return joined;
+            return self.clone();
         }
-        while joined.path.ends_with('/') {
-            joined.path.pop();
-        }
+        let (path, query) = match self.path.find('?') {
+            Some(at) => self.path.split_at(at),
+            None => (self.path.as_str(), ""),
+        };
+        let mut joined = path.trim_end_matches('/').to_owned();
         for segment in segments {
-            joined.path.push('/');
-            joined.path.push_str(segment);
+            joined.push('/');
+            joined.push_str(segment);
         }
-        joined
+        joined.push_str(query);
+        Self { path: joined, ..self.clone() }
     }
 
     fn authority(&self) -> String {
@@ -108,8 +111,11 @@ impl FromStr for Url {
         if authority.as_str().contains('@') {
             return Err(UrlError::UserInfo);
         }
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-        if host.is_empty() {
+        let host = match authority.host().strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            Some(inner) => inner.parse::<Ipv6Addr>().map(|_| inner).map_err(|_| UrlError::Host)?,
+            None => authority.host(),
+        };
+        if host.is_empty() || host.contains(['[', ']']) {
             return Err(UrlError::Host);
         }
         let port = match authority.port_u16() {
@@ -125,7 +131,9 @@ impl FromStr for Url {
             }
         };
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
-        Ok(Self { tls, host: host.to_owned(), port, path: path.to_owned().into() })
+        // A query right behind the host stays without the slash that a request must begin with.
+        let slash = if path.starts_with('/') { "" } else { "/" };
+        Ok(Self { tls, host: host.to_owned(), port, path: format!("{slash}{path}").into() })
     }
 }
 
@@ -170,6 +178,9 @@ mod tests {
         assert_eq!(parse("http://a/"), Err(UrlError::Scheme));
         assert_eq!(parse("connector.example:80"), Err(UrlError::Scheme));
         assert_eq!(parse("ws://user:secret@a/"), Err(UrlError::UserInfo));
+        for host in ["a[", "[a]", "[::1", "[[::1]]", "[]"] {
+            assert!(matches!(parse(&format!("ws://{host}/")), Err(UrlError::Host | UrlError::Syntax)), "{host}");
+        }
         // A listener takes a free port then.
         assert_eq!(parse("ws://a:0/").unwrap().port(), 0);
         assert_eq!(parse("ws://a:70000/"), Err(UrlError::Port));
@@ -180,6 +191,14 @@ mod tests {
         let url = parse("ws://a:1/api/").unwrap().join(&["name", "token"]);
         assert_eq!(url.path(), "/api/name/token");
         assert_eq!(parse("ws://a").unwrap().join(&["n", "t"]).path(), "/n/t");
+        assert_eq!(parse("ws://a/api?key=1/").unwrap().join(&["n", "t"]).path(), "/api/n/t?key=1/");
+    }
+
+    #[test]
+    fn a_path_begins_with_a_slash_even_if_there_is_only_a_query() {
+        let url = parse("ws://a?key=1").unwrap();
+        assert_eq!(url.path(), "/?key=1");
+        assert_eq!(request_uri(&url).unwrap().to_string(), "ws://a/?key=1");
     }
 
     #[test]
