@@ -72,7 +72,7 @@ impl Url {
             joined.push_str(segment);
         }
         joined.push_str(query);
-        Self { path: joined, ..self.clone() }
+        Self { path: joined.into(), ..self.clone() }
     }
 
     fn authority(&self) -> String {
