@@ -2,6 +2,8 @@
 
 use super::problem::{Collector, Span};
 use super::section::Section;
+use super::values;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -42,21 +44,28 @@ pub(super) fn read(
         return None;
     }
     let path: PathBuf = folder.join(name);
-    let read = std::fs::metadata(&path).and_then(|metadata| {
-        if metadata.len() > BYTES_MAX {
-            return Err(std::io::Error::other(format!("it is larger than {BYTES_MAX} bytes")));
+    let read = std::fs::File::open(&path).and_then(|file| {
+        let metadata = file.metadata()?;
+        let mut bytes = Zeroizing::new(Vec::new());
+        // A device or a pipe doesn't say how much there is.
+        file.take(BYTES_MAX + 1).read_to_end(&mut bytes)?;
+        if u64::try_from(bytes.len()).is_ok_and(|len| len <= BYTES_MAX) {
+            return Ok((bytes, metadata));
         }
-        Ok((std::fs::read(&path)?, metadata))
+        Err(std::io::Error::other(format!("it is larger than {BYTES_MAX} bytes")))
     });
     match read {
         Ok((bytes, metadata)) => {
             if contents == Contents::Secret && others_can_read(&metadata) {
-                problems.warning(at, format!("{what}: every user of this machine can read {}; run chmod o-rwx on it", path.display()));
+                problems.warning(
+                    at,
+                    format!("{what}: every user of this machine can read {}; run chmod o-rwx on it", values::shown_path(&path)),
+                );
             }
-            Some(Zeroizing::new(bytes))
+            Some(bytes)
         }
         Err(error) => {
-            problems.error(at, format!("{what}: file {} can't be read: {error}", path.display()));
+            problems.error(at, format!("{what}: file {} can't be read: {error}", values::shown_path(&path)));
             None
         }
     }

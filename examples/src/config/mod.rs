@@ -98,23 +98,19 @@ struct Context<'a> {
 
 fn read(text: &str, folder: &Path, variables: Variables<'_>) -> (Option<Config>, Vec<Problem>) {
     let (table, syntax) = DeTable::parse_recoverable(text);
-    let mut problems = Collector::new(text);
+    let (mut broken, mut problems) = (Collector::new(text), Collector::new(text));
     for error in &syntax {
         // The parser's own way to show an error quotes the line, which may hold a secret.
-        problems.error(&error.span().unwrap_or(0..0), error.message());
+        broken.error(&error.span().unwrap_or(0..0), error.message());
     }
-    let broken_lines: Vec<usize> = syntax.iter().filter_map(|error| Some(problems.place(&error.span()?).line)).collect();
     let config = read_top(table.get_ref(), folder, variables, &mut problems);
+    let mut list = broken.into_list();
     // What the parser made of a broken line isn't worth a second message.
-    let mut seen = broken_lines.clone();
-    let list = problems.into_list().into_iter().filter(|problem| {
-        let line = problem.place.map(|place| place.line);
-        match line.filter(|line| broken_lines.contains(line)) {
-            None => true,
-            Some(line) => seen.iter().position(|at| *at == line).map(|at| seen.swap_remove(at)).is_some(),
-        }
-    });
-    (config, list.collect())
+    let broken_lines: Vec<usize> = list.iter().filter_map(|problem| Some(problem.place?.line)).collect();
+    let rest = problems.into_list().into_iter();
+    list.extend(rest.filter(|problem| problem.place.is_none_or(|place| !broken_lines.contains(&place.line))));
+    list.sort_by_key(|problem| problem.place);
+    (config, list)
 }
 
 const KEYS: [&str; 7] = ["address", "allow_production", "store", "limits", "listen", "account", "rate"];

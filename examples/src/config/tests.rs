@@ -531,3 +531,23 @@ fn a_file_that_cannot_be_read_is_a_problem_too() {
     }
     std::fs::remove_dir_all(folder).unwrap();
 }
+
+#[test]
+fn a_broken_line_is_an_error_whatever_else_there_is_to_say_about_it() {
+    for text in ["address=", "address = \"test.ann\nx", "[[account]", "= 1\naddress = \"test.ann\""] {
+        let checked = super::check(text, Path::new("connector.toml"), &variables);
+        assert!(checked.config.is_none() && checked.problems.has_errors(), "{text:?}: {:?}", checked.problems.list);
+    }
+}
+
+#[test]
+fn a_file_without_an_end_is_not_read_to_its_end() {
+    let found = problems(&GOOD.replace("{ env = \"BOB_TOKEN\" }", "{ file = \"/dev/zero\" }"));
+    assert!(found.len() == 1 && found[0].contains("larger than 1048576 bytes"), "{found:?}");
+}
+
+#[test]
+fn a_message_is_one_line_even_about_a_file_whose_name_is_not() {
+    let found = problems(&GOOD.replace("{ env = \"BOB_TOKEN\" }", "{ file = \"no\\nwhere\\u001b[2J\" }"));
+    assert!(found.len() == 1 && !found[0].contains(['\n', '\u{1b}']) && found[0].contains("no\\nwhere"), "{found:?}");
+}

@@ -66,7 +66,7 @@ pub(super) fn read(account: &Section<'_>, context: Context<'_>, problems: &mut C
     let (bytes, at, source) = if file {
         let name = section.text("file", problems)?;
         let bytes = files::read(&account.say("token"), name.value, &name.at, Contents::Secret, context.folder, problems)?;
-        (bytes, name.at, format!("file {}", context.folder.join(name.value).display()))
+        (bytes, name.at, format!("file {}", values::shown_path(&context.folder.join(name.value))))
     } else {
         let name = section.text("env", problems)?;
         let bytes = variable(account, name.value, &name.at, context, problems)?;

@@ -107,6 +107,12 @@ pub(super) fn shown(text: &str) -> String {
     shown
 }
 
+/// The name of a file, on one line whatever is in it.
+pub(super) fn shown_path(path: &std::path::Path) -> String {
+    let plain = |c: char| if c.is_control() { c.escape_default().collect() } else { String::from(c) };
+    path.display().to_string().chars().map(plain).collect()
+}
+
 /// The known name that was probably meant: at most a third of the letters are wrong.
 pub(super) fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
     let name = name.to_lowercase();
