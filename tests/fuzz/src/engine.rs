@@ -65,6 +65,7 @@ pub struct Engine<'t> {
 struct Kept {
     bytes: Vec<u8>,
     tree: Node,
+    full: bool,
 }
 
 impl<'t> Engine<'t> {
@@ -144,11 +145,7 @@ impl<'t> Engine<'t> {
     }
 
     fn invent(&mut self) -> Vec<u8> {
-        // What was found last leads on more often than what has been here for long.
-        let len = self.pool.len();
-        let recent = len.saturating_sub(len / 8 + 1);
-        let at = if self.rng.chance(50) { recent + self.rng.below(len - recent) } else { self.rng.below(len) };
-        let other = self.rng.below(len);
+        let (at, other) = (self.choose(), self.rng.below(self.pool.len()));
         let (Some(seed), Some(other)) = (self.pool.get(at), self.pool.get(other)) else {
             let len = self.rng.below(64);
             return self.rng.bytes(len);
@@ -160,13 +157,28 @@ impl<'t> Engine<'t> {
         input
     }
 
+    /// What was found last leads on more often than what has been here for long, and whole inputs lead deeper than broken ones.
+    fn choose(&mut self) -> usize {
+        let len = self.pool.len();
+        let mut at = 0;
+        for _ in 0..3 {
+            let from = if self.rng.chance(50) { len.saturating_sub(len / 8 + 1) } else { 0 };
+            at = from + self.rng.below(len - from);
+            if self.pool.get(at).is_some_and(|kept| kept.full) || self.rng.chance(20) {
+                break;
+            }
+        }
+        at
+    }
+
     fn input(&mut self, input: &[u8]) -> Result<(), Finding> {
         self.attempt(input)?;
         self.figures.runs += 1;
         self.figures.envelope += u64::from(self.report.envelope);
         self.figures.full += u64::from(self.report.full);
         if self.is_new() {
-            self.pool.push(Kept { bytes: input.to_vec(), tree: parse(self.target.shapes, input) });
+            let tree = parse(self.target.shapes, input);
+            self.pool.push(Kept { bytes: input.to_vec(), tree, full: self.report.full });
             self.figures.kept = self.pool.len();
         }
         Ok(())

@@ -150,6 +150,19 @@ impl Mutator<'_> {
     fn token(&mut self, bytes: &mut Vec<u8>) {
         let rng = &mut *self.rng;
         let is_number = !bytes.is_empty() && bytes.iter().all(u8::is_ascii_digit);
+        if rng.chance(40) {
+            // Another character of the same sort: numbers stay numbers, hex stays hex.
+            let at = rng.below(bytes.len());
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte = match *byte {
+                    b'0'..=b'9' => b"0123456789"[rng.below(10)],
+                    b'a'..=b'f' => b"abcdef"[rng.below(6)],
+                    b'g'..=b'z' | b'A'..=b'Z' => byte.to_ascii_lowercase() ^ (if rng.chance(50) { 0x20 } else { 0 }),
+                    other => other,
+                };
+            }
+            return;
+        }
         match rng.below(10) {
             0..=3 if is_number => *bytes = rng.pick(NUMBERS).as_bytes().to_vec(),
             0..=4 if !self.words.is_empty() => *bytes = rng.pick(self.words).as_bytes().to_vec(),

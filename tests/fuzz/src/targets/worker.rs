@@ -185,7 +185,7 @@ impl World {
                     self.alice.take(&mut self.node, frame);
                 } else if self.bob.is_at(place) {
                     self.bob.take(&mut self.node, frame);
-                } else {
+                } else if self.mallory == Some(place) {
                     self.note(&frame);
                 }
             }

@@ -149,7 +149,9 @@ impl Node {
         self.add_accounts();
         let after = self.worker.status();
         let books = |status: &ilp_core::worker::WorkerStatus| status.accounts.iter().map(|a| (a.balance, a.totals)).collect::<Vec<_>>();
-        assert_eq!((books(&before), before.own, before.in_flight), (books(&after), after.own, after.in_flight), "the log says otherwise");
+        assert_eq!((books(&before), before.own), (books(&after), after.own), "the log says otherwise");
+        // That an answer was acknowledged is written down when there is company for it, so more may be owed than before.
+        assert!(after.in_flight >= before.in_flight, "the log has forgotten a transfer");
     }
 
     /// I1 and I2, the limits of credit, at this instant.
