@@ -94,7 +94,7 @@ impl<'t> Engine<'t> {
         let began = Instant::now();
         let kept = corpus::load(self.target.name)?.into_iter().map(|(_, input)| input);
         for input in (self.target.seeds)().into_iter().chain(kept) {
-            if let Err(finding) = self.input(&input) {
+            if let Err(finding) = self.input(&input, true) {
                 return Ok(Err((self.minimised(&input, &finding), finding)));
             }
         }
@@ -111,7 +111,7 @@ impl<'t> Engine<'t> {
                 return Ok(Ok(()));
             }
             let input = self.invent();
-            if let Err(finding) = self.input(&input) {
+            if let Err(finding) = self.input(&input, false) {
                 return Ok(Err((self.minimised(&input, &finding), finding)));
             }
         }
@@ -171,12 +171,13 @@ impl<'t> Engine<'t> {
         at
     }
 
-    fn input(&mut self, input: &[u8]) -> Result<(), Finding> {
+    /// `seed`: worth going on from even if it reaches nothing new.
+    fn input(&mut self, input: &[u8], seed: bool) -> Result<(), Finding> {
         self.attempt(input)?;
         self.figures.runs += 1;
         self.figures.envelope += u64::from(self.report.envelope);
         self.figures.full += u64::from(self.report.full);
-        if self.is_new() {
+        if self.is_new() || seed {
             let tree = parse(self.target.shapes, input);
             self.pool.push(Kept { bytes: input.to_vec(), tree, full: self.report.full });
             self.figures.kept = self.pool.len();

@@ -74,8 +74,9 @@ impl Mutator<'_> {
             4 if len > 1 => children.swap(at, rng.below(len)),
             5 if len > 1 => children.truncate(at),
             6 if len > 0 => {
-                let times = *rng.pick(&[2, 3, 8, 31, 33, 64, 127, 128, 200, 255, 256, 300]);
-                let copies = vec![children[at].clone(); times];
+                // So many in all: what is special about a number of things is special about all of them together.
+                let total = *rng.pick(&[2_usize, 3, 8, 31, 32, 33, 64, 127, 128, 200, 255, 256, 300]);
+                let copies = vec![children[at].clone(); total.saturating_sub(len)];
                 children.splice(at..at, copies);
             }
             7..=9 => {

@@ -1,8 +1,9 @@
 //! One input to one target, with panics caught.
 
 use crate::target::{Report, Target};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
+use std::sync::Once;
 
 /// A panic: the product's, or that of a target because something didn't hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,15 +20,23 @@ pub struct Finding {
 /// The panic.
 pub fn try_input(target: &Target, input: &[u8], report: &mut Report) -> Result<(), Finding> {
     report.clear();
-    panic::catch_unwind(AssertUnwindSafe(|| (target.run)(input, report))).map_err(|_| LAST.take().unwrap_or_else(unknown))
+    TRYING.set(true);
+    let result = panic::catch_unwind(AssertUnwindSafe(|| (target.run)(input, report)));
+    TRYING.set(false);
+    result.map_err(|_| LAST.take().unwrap_or_else(unknown))
 }
 
-/// From now on panics are remembered by their thread rather than printed.
+/// From now on panics of targets are remembered by their thread rather than printed.
 pub fn catch_panics() {
-    panic::set_hook(Box::new(|info| LAST.set(Some(finding(info)))));
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let others = panic::take_hook();
+        panic::set_hook(Box::new(move |info| if TRYING.get() { LAST.set(Some(finding(info))) } else { others(info) }));
+    });
 }
 
 thread_local! {
+    static TRYING: Cell<bool> = const { Cell::new(false) };
     static LAST: RefCell<Option<Finding>> = const { RefCell::new(None) };
 }
 

@@ -100,7 +100,7 @@ pub(super) fn run(bytes: &[u8], report: &mut Report) {
     assert_eq!(config.is_some(), problems.is_usable(), "{problems}");
     for problem in &problems.list {
         // Without what it quotes.
-        let words: String = problem.message.split('"').step_by(2).flat_map(str::chars).filter(char::is_ascii_alphabetic).take(40).collect();
+        let words: String = problem.message.split('"').step_by(2).flat_map(str::chars).filter(char::is_ascii_alphabetic).take(24).collect();
         report.feature(words);
     }
     if let Some(config) = config {

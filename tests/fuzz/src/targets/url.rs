@@ -38,7 +38,7 @@ pub(super) fn run(bytes: &[u8], report: &mut Report) {
         Err(error) => return report.feature(error.to_string()),
     };
     report.full = true;
-    report.feature((url.is_tls(), url.port(), url.host().contains(':'), url.path().len().min(3)));
+    report.feature((url.is_tls(), url.port() % 8, url.host().contains(':'), url.path().len().min(3)));
     assert!(!url.host().is_empty() && !url.host().contains(['/', '@', '?', '#', '[', ']']), "host {:?}", url.host());
     assert!(url.path().starts_with('/'), "path {:?}", url.path());
     let shown = url.to_string();
