@@ -61,7 +61,7 @@ fn a_change_to_a_field_leaves_the_lengths_around_it_right() {
 fn a_planted_mistake_is_found_and_made_small() {
     trial::catch_panics();
     let mut engine = Engine::new(&PLANTED, 1, None);
-    let limits = Limits { time: Duration::from_secs(150), runs: 200_000 };
+    let limits = Limits { time: Duration::from_secs(150), runs: 1_000_000 };
     let (input, finding) = engine.run(limits, |_| {}).unwrap().expect_err("not found");
     assert!(finding.message.contains("planted") && finding.place.contains("engine.rs"), "{finding:?}");
     assert_eq!(Packet::decode(&input, Dialect::Named, Extensions::NONE).unwrap().body.data().len(), 200);
