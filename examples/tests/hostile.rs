@@ -19,7 +19,8 @@ fn withstood(attack: &str) -> Value {
     let output = hostile(&format!("{attack} --small --pairs 1 --seconds 2 --rate 200 --json"));
     let (text, complaints) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr).into_owned());
     assert_eq!(text.lines().count(), 1, "one line of JSON, not {text:?}; {complaints}");
-    writeln!(stdout(), "{text}").unwrap();
+    let mut out = stdout().lock();
+    writeln!(out, "{text}").unwrap();
     let report: Value = serde_json::from_str(&text).unwrap();
     for demand in ["memory", "nothing_left", "honest", "answers"] {
         assert_eq!(report["kept"][demand], true, "{demand}: {:#}", report["wrong"]);

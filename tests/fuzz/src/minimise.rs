@@ -24,7 +24,8 @@ fn drop_fields(shapes: &[Shape], best: &mut Vec<u8>, end: Instant, breaks: &mut 
     let mut n = tree.nodes();
     while n > 1 && Instant::now() < end {
         n = (n - 1).min(tree.nodes() - 1);
-        for change in [remove as fn(&mut Node, usize), empty] {
+        let changes: [fn(&mut Node, usize); 2] = [remove, empty];
+        for change in changes {
             let mut smaller = tree.clone();
             change(&mut smaller, n);
             let bytes = smaller.to_bytes();

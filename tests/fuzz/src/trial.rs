@@ -42,7 +42,9 @@ thread_local! {
 
 fn finding(info: &PanicHookInfo<'_>) -> Finding {
     let place = info.location().map_or_else(String::new, |location| format!("{}:{}", location.file(), location.line()));
-    Finding { place, message: info.payload_as_str().unwrap_or("a panic without words").to_owned() }
+    let payload = info.payload();
+    let words = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    Finding { place, message: words.unwrap_or("a panic without words").to_owned() }
 }
 
 /// Without [`catch_panics`] the usual hook has printed it.

@@ -17,8 +17,7 @@ fn planted(input: &[u8], report: &mut Report) {
     assert!(packet.body.data().len() != 200, "planted");
 }
 
-const PLANTED: Target =
-    Target { name: "planted", about: "", shapes: formats::CLP, words: &[], seeds: seeds::clp, run: planted };
+const PLANTED: Target = Target { name: "planted", about: "", shapes: formats::CLP, words: &[], seeds: seeds::clp, run: planted };
 
 #[test]
 fn trees_render_to_the_bytes_they_were_made_of() {

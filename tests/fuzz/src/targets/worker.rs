@@ -108,11 +108,11 @@ impl World {
                     expires,
                     &packet,
                 );
-                self.from_mallory(&frame, report);
+                self.mallory_says(&frame, report);
             }
             5 => {
                 let id = self.asked.get(usize::from(argument) % self.asked.len().max(1)).copied().unwrap_or(1);
-                self.from_mallory(&frames::answer(id, dialect, number, data), report);
+                self.mallory_says(&frames::answer(id, dialect, number, data), report);
             }
             6 | 7 => {
                 let (id, n) = self.prepared.get(usize::from(argument) % self.prepared.len().max(1)).copied().unwrap_or((transfer_id(3), 3));
@@ -121,7 +121,7 @@ impl World {
                     (6, _) => frames::fulfill(700, id, preimage(n.wrapping_add(1))),
                     _ => frames::reject(701, id, data),
                 };
-                self.from_mallory(&frame, report);
+                self.mallory_says(&frame, report);
             }
             8 => self.pay(true, "test.ann.bob", number),
             9 => self.pay(argument & 1 == 0, "test.ann.mallory", number),
@@ -136,7 +136,7 @@ impl World {
             14 => self.node.lag = usize::from(argument % 4),
             15 if argument & 1 == 1 => self.node.crash(),
             15 => self.alice.reconnect(&mut self.node),
-            _ => self.from_mallory(&Bytes::copy_from_slice(data), report),
+            _ => self.mallory_says(&Bytes::copy_from_slice(data), report),
         }
         self.settle();
     }
@@ -164,7 +164,7 @@ impl World {
         }
     }
 
-    fn from_mallory(&mut self, frame: &Bytes, report: &mut Report) {
+    fn mallory_says(&mut self, frame: &Bytes, report: &mut Report) {
         let Some(place) = self.mallory else { return };
         report.envelope |= super::is_envelope(frame, 8, 4);
         report.full |= frames::judge(frame, &[self.dialect()], ilp_oer::clp::Extensions::ALL, 32).is_some();
