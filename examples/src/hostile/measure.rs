@@ -36,10 +36,10 @@ pub(super) struct Turn {
 }
 
 /// One run.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Phase {
-    pub(super) p50: Option<Duration>,
-    pub(super) p99: Option<Duration>,
+    /// Honest payments' latencies, second by second.
+    pub(super) slices: Vec<Slice>,
     /// The most that the connector had from its allocator, in bytes.
     pub(super) heap_peak: usize,
     /// What it had at the end.
@@ -51,6 +51,13 @@ pub(super) struct Phase {
     pub(super) files_peak: usize,
     /// Logins of an honest peer that comes and goes.
     pub(super) logins: Logins,
+}
+
+/// Latencies that half of the payments, and all but one in a hundred, kept within.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Slice {
+    pub(super) p50: Duration,
+    pub(super) p99: Duration,
 }
 
 /// How an honest peer's logins went.
@@ -169,9 +176,9 @@ impl Scene<'_> {
         let process = self.connector.process();
         process.reset_peak_rss()?;
         let _: Health = self.connector.ask(RESET).await?;
-        let load = Load { until: Until::Elapsed(time), rate: Some(self.options.rate), window_per_pair: WINDOW, window: WINDOW };
-        let (mut files_peak, mut logins) = (0, Logins::default());
-        let outcome = {
+        let (mut files_peak, mut logins, mut slices) = (0, Logins::default(), Vec::new());
+        let ends = Instant::now() + time;
+        {
             let watch = async {
                 loop {
                     files_peak = files_peak.max(process.open_files().unwrap_or_default());
@@ -191,19 +198,33 @@ impl Scene<'_> {
                     tokio::time::sleep(VISIT_EVERY).await;
                 }
             };
-            let run = Run::new(std::slice::from_mut(&mut self.pair), load, None).finish();
+            let run = async {
+                while let Some(left) = ends.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+                    let until = Until::Elapsed(left.min(SLICE));
+                    let load = Load { until, rate: Some(self.options.rate), window_per_pair: WINDOW, window: WINDOW };
+                    let outcome = Run::new(std::slice::from_mut(&mut self.pair), load, None).finish().await;
+                    self.complaints.extend(outcome.tally.complaints());
+                    self.complaints.extend(outcome.lost.as_ref().map(ToString::to_string));
+                    let quantile = |per_mille| outcome.tally.latency.per_mille(per_mille);
+                    // The rest of a second is too short to say anything.
+                    if let (Some(p50), Some(p99)) = (quantile(500), quantile(990))
+                        && (left >= SLICE || slices.is_empty())
+                    {
+                        slices.push(Slice { p50, p99 });
+                    }
+                    if outcome.lost.is_some() {
+                        break;
+                    }
+                }
+            };
             tokio::select! {
-                outcome = run => outcome,
+                () = run => {}
                 () = async { tokio::join!(watch, visit); } => return Err(ChildError::TimedOut.into()),
             }
-        };
+        }
         let health: Health = self.connector.ask(HEALTH).await?;
-        self.complaints.extend(outcome.tally.complaints());
-        self.complaints.extend(outcome.lost.as_ref().map(ToString::to_string));
-        let quantile = |per_mille| outcome.tally.latency.per_mille(per_mille);
         Ok(Phase {
-            p50: quantile(500),
-            p99: quantile(990),
+            slices,
             heap_peak: health.heap_peak,
             heap: health.heap,
             rss_peak_kib: process.peak_rss_kib()?,
@@ -288,6 +309,8 @@ const REMEMBERED_S: usize = 7;
 const LONG: Duration = Duration::from_secs(10);
 const SMALL_LONG: Duration = Duration::from_millis(500);
 const WINDOW: u32 = 65_536;
+/// Quantiles are taken of so much at a time: then a disturbance from outside is in few of them, and not in the median.
+const SLICE: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 const VISIT_EVERY: Duration = Duration::from_millis(100);
 const SETTLE_TIME_MAX: Duration = Duration::from_secs(40);

@@ -1,7 +1,7 @@
 //! What an attack came to.
 
 use super::attacks::Attack;
-use super::measure::{Measured, Phase, Turn};
+use super::measure::{Measured, Phase, Slice, Turn};
 use crate::flood::report::Decimal;
 use crate::show;
 use serde::Serialize;
@@ -22,7 +22,7 @@ pub(super) struct Report {
     pub(super) connections: Connections,
     pub(super) bytes_sent: u64,
     pub(super) memory: Memory,
-    /// Honest payments: medians over the turns.
+    /// Honest payments: medians over the seconds of all turns.
     pub(super) honest: Honest,
     /// What the attackers saw, and how often.
     pub(super) seen: BTreeMap<String, u64>,
@@ -191,16 +191,18 @@ fn memory(turns: &[Turn]) -> (Memory, usize) {
 }
 
 fn honest(turns: &[Turn]) -> Honest {
-    let times = |value: fn(&Turn) -> Option<Duration>| median(turns.iter().filter_map(value)).and_then(Decimal::milliseconds);
-    let p99 = |which: fn(&Turn) -> &Phase| median(turns.iter().filter_map(|turn| which(turn).p99)).map(|p99| p99.as_nanos());
-    let (p99_alone, p99_attacked) = (p99(|turn| &turn.alone), p99(|turn| &turn.attacked));
+    let middle =
+        |which: fn(&Turn) -> &Phase, what: fn(&Slice) -> Duration| median(turns.iter().flat_map(|turn| &which(turn).slices).map(what));
+    let (p50_alone, p50) = (middle(|turn| &turn.alone, |slice| slice.p50), middle(|turn| &turn.attacked, |slice| slice.p50));
+    let (p99_alone, p99) = (middle(|turn| &turn.alone, |slice| slice.p99), middle(|turn| &turn.attacked, |slice| slice.p99));
+    let ms = |time: Option<Duration>| time.and_then(Decimal::milliseconds);
     let slowest = |which: fn(&Turn) -> &Phase| turns.iter().map(|turn| which(turn).logins.slowest).max().and_then(Decimal::milliseconds);
     Honest {
-        p50_alone: times(|turn| turn.alone.p50),
-        p50: times(|turn| turn.attacked.p50),
-        p99_alone: times(|turn| turn.alone.p99),
-        p99: times(|turn| turn.attacked.p99),
-        p99_ratio: p99_attacked.zip(p99_alone).and_then(|(attacked, alone)| Decimal::ratio(attacked, alone)),
+        p50_alone: ms(p50_alone),
+        p50: ms(p50),
+        p99_alone: ms(p99_alone),
+        p99: ms(p99),
+        p99_ratio: p99.zip(p99_alone).and_then(|(attacked, alone)| Decimal::ratio(attacked.as_nanos(), alone.as_nanos())),
         logins: turns.iter().map(|turn| turn.attacked.logins.done).sum(),
         logins_failed: turns.iter().map(|turn| turn.attacked.logins.failed).sum(),
         login_max_alone: slowest(|turn| &turn.alone),
