@@ -9,7 +9,7 @@ use crate::trial::{Finding, try_input};
 use crate::{corpus, minimise};
 use ilp_fuzz_probe::Coverage;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -122,26 +122,44 @@ impl<'t> Engine<'t> {
         &self.figures
     }
 
-    /// The smallest inputs that reach, together, all that was reached.
+    /// Small inputs that reach, together, all that was reached.
     pub fn worth_keeping(&mut self) -> Vec<Vec<u8>> {
         let mut inputs: Vec<Vec<u8>> = self.pool.iter().map(|kept| kept.bytes.clone()).collect();
+        inputs.retain(|input| input.len() <= KEPT_BYTES_MAX);
         inputs.sort_by_key(Vec::len);
-        let mut reached = BTreeSet::new();
+        let mut reached = HashSet::new();
         let mut worth = Vec::new();
-        for input in inputs.into_iter().filter(|input| input.len() <= KEPT_BYTES_MAX) {
-            let _ = self.attempt(&input);
-            let features = self.report.features.iter().map(|feature| (usize::MAX, *feature));
-            let mut reaches: Vec<(usize, u64)> = features.collect();
-            if let Some(coverage) = &self.coverage {
-                coverage.read(|edge, _| reaches.push((edge, 0)));
-            }
+        for input in inputs {
+            let reaches = self.reached_by(&input);
             let before = reached.len();
-            reached.extend(reaches);
+            reached.extend(&reaches);
             if reached.len() > before {
-                worth.push(input);
+                worth.push((input, reaches));
             }
         }
-        worth
+        // Many of the smallest are outdone by what came after them.
+        let mut times = HashMap::new();
+        worth.iter().flat_map(|(_, reaches)| reaches).for_each(|reach| *times.entry(*reach).or_insert(0_usize) += 1);
+        worth.retain(|(_, reaches)| {
+            let needed = reaches.iter().any(|reach| times[reach] == 1);
+            if !needed {
+                reaches.iter().for_each(|reach| *times.entry(*reach).or_insert(1) -= 1);
+            }
+            needed
+        });
+        worth.into_iter().map(|(input, _)| input).collect()
+    }
+
+    /// The edges passed and what was reported, by number.
+    fn reached_by(&mut self, input: &[u8]) -> Vec<(usize, u64)> {
+        let _ = self.attempt(input);
+        let mut reaches: Vec<_> = self.report.features.iter().map(|feature| (usize::MAX, *feature)).collect();
+        if let Some(coverage) = &self.coverage {
+            coverage.read(|edge, _| reaches.push((edge, 0)));
+        }
+        reaches.sort_unstable();
+        reaches.dedup();
+        reaches
     }
 
     fn invent(&mut self) -> Vec<u8> {

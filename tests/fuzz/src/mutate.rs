@@ -252,6 +252,12 @@ fn wrong_head(right: &[u8], kind: Kind, rng: &mut Rng) -> Vec<u8> {
     let zeros = vec![0; rng.below(3)];
     let long = |extra: &[u8]| [&[0x80 | u8::try_from(extra.len() + digits.len()).unwrap_or(0)][..], extra, &digits].concat();
     match kind {
+        // Right again if the upper digits are lost.
+        Kind::Prefixed | Kind::Prefixed2017 if rng.chance(10) => {
+            let size = *rng.pick(&[4_usize, 8]);
+            let low = value.to_be_bytes()[size_of::<usize>() - size..].to_vec();
+            [vec![if size == 4 { 0x85 } else { 0x89 }, 1], low].concat()
+        }
         Kind::Counted => [length(zeros.len() + digits.len()), zeros, digits].concat(),
         _ if rng.chance(50) => long(&zeros),
         _ if rng.chance(10) => vec![0x80],
