@@ -127,7 +127,7 @@ impl<'t> Engine<'t> {
         let mut inputs: Vec<Vec<u8>> = self.pool.iter().map(|kept| kept.bytes.clone()).collect();
         inputs.retain(|input| input.len() <= KEPT_BYTES_MAX);
         inputs.sort_by_key(Vec::len);
-        let mut reached = HashSet::new();
+        let mut reached: HashSet<(usize, u64)> = HashSet::new();
         let mut worth = Vec::new();
         for input in inputs {
             let reaches = self.reached_by(&input);
@@ -138,8 +138,8 @@ impl<'t> Engine<'t> {
             }
         }
         // Many of the smallest are outdone by what came after them.
-        let mut times = HashMap::new();
-        worth.iter().flat_map(|(_, reaches)| reaches).for_each(|reach| *times.entry(*reach).or_insert(0_usize) += 1);
+        let mut times: HashMap<(usize, u64), usize> = HashMap::new();
+        worth.iter().flat_map(|(_, reaches)| reaches).for_each(|reach| *times.entry(*reach).or_insert(0) += 1);
         worth.retain(|(_, reaches)| {
             let needed = reaches.iter().any(|reach| times[reach] == 1);
             if !needed {

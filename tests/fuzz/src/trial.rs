@@ -44,10 +44,14 @@ fn finding(info: &PanicHookInfo<'_>) -> Finding {
     let place = info.location().map_or_else(String::new, |location| format!("{}:{}", location.file(), location.line()));
     let payload = info.payload();
     let words = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    Finding { place, message: words.unwrap_or("a panic without words").to_owned() }
+    let message = words.unwrap_or("a panic without words").chars().take(MESSAGE_CHARS_MAX).collect();
+    Finding { place, message }
 }
 
 /// Without [`catch_panics`] the usual hook has printed it.
 fn unknown() -> Finding {
     Finding { place: String::new(), message: "a panic, see above".to_owned() }
 }
+
+/// Two whole inputs compared with each other make long messages.
+const MESSAGE_CHARS_MAX: usize = 600;
