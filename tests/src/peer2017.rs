@@ -145,8 +145,9 @@ impl Peer2017 {
             *asked_for = true;
             return event.clone();
         }
+        let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
-            let read = tokio::time::timeout(PATIENCE, self.read()).await;
+            let read = tokio::time::timeout_at(deadline, self.read()).await;
             let Ok(Some(event)) = read else { panic!("it never came; the peer said: {:#?}", self.said) };
             let found = wanted(&event);
             if !found {
