@@ -51,6 +51,8 @@ pub struct Engine<'t> {
     target: &'t Target,
     rng: Rng,
     pool: Vec<Kept>,
+    /// Those of the pool that could be read as a whole.
+    whole: Vec<usize>,
     /// Of each edge, which magnitudes of its count have been seen.
     edges: Vec<u8>,
     features: HashSet<u64>,
@@ -65,7 +67,6 @@ pub struct Engine<'t> {
 struct Kept {
     bytes: Vec<u8>,
     tree: Node,
-    full: bool,
 }
 
 impl<'t> Engine<'t> {
@@ -77,6 +78,7 @@ impl<'t> Engine<'t> {
             target,
             rng: Rng::new(seed),
             pool: Vec::new(),
+            whole: Vec::new(),
             edges: vec![0; edges],
             features: HashSet::new(),
             coverage,
@@ -177,16 +179,11 @@ impl<'t> Engine<'t> {
 
     /// What was found last leads on more often than what has been here for long, and whole inputs lead deeper than broken ones.
     fn choose(&mut self) -> usize {
-        let len = self.pool.len();
-        let mut at = 0;
-        for _ in 0..3 {
-            let from = if self.rng.chance(50) { len.saturating_sub(len / 8 + 1) } else { 0 };
-            at = from + self.rng.below(len - from);
-            if self.pool.get(at).is_some_and(|kept| kept.full) || self.rng.chance(20) {
-                break;
-            }
-        }
-        at
+        let whole = self.rng.chance(60) && !self.whole.is_empty();
+        let len = if whole { self.whole.len() } else { self.pool.len() };
+        let from = if self.rng.chance(40) { len.saturating_sub(len / 8 + 1) } else { 0 };
+        let at = from + self.rng.below(len - from);
+        if whole { self.whole[at] } else { at }
     }
 
     /// `seed`: worth going on from even if it reaches nothing new.
@@ -197,7 +194,10 @@ impl<'t> Engine<'t> {
         self.figures.full += u64::from(self.report.full);
         if self.is_new() || seed {
             let tree = parse(self.target.shapes, input);
-            self.pool.push(Kept { bytes: input.to_vec(), tree, full: self.report.full });
+            if self.report.full {
+                self.whole.push(self.pool.len());
+            }
+            self.pool.push(Kept { bytes: input.to_vec(), tree });
             self.figures.kept = self.pool.len();
         }
         Ok(())
