@@ -21,7 +21,11 @@ impl Mutator<'_> {
             changes += 1;
         }
         for _ in 0..changes {
-            let mut n = self.rng.below(tree.nodes());
+            let nodes = tree.nodes();
+            if nodes > NODES_MAX {
+                break;
+            }
+            let mut n = self.rng.below(nodes);
             if let Some(node) = tree.nth_mut(&mut n) {
                 self.change(node, other);
             }
@@ -76,7 +80,8 @@ impl Mutator<'_> {
             6 if len > 0 => {
                 // So many in all: what is special about a number of things is special about all of them together.
                 let total = *rng.pick(&[2_usize, 3, 8, 31, 32, 33, 64, 127, 128, 200, 255, 256, 300]);
-                let copies = vec![children[at].clone(); total.saturating_sub(len)];
+                let room = COPIED_BYTES_MAX / children[at].to_bytes().len().max(1);
+                let copies = vec![children[at].clone(); total.saturating_sub(len).min(room)];
                 children.splice(at..at, copies);
             }
             7..=9 => {
@@ -271,6 +276,10 @@ fn rng_len(rng: &mut Rng) -> &'static usize {
 }
 
 const CHANGES_MAX: usize = 6;
+/// A tree that has grown beyond this is left as it is.
+const NODES_MAX: usize = 20_000;
+/// Copies of copies of copies would fill the memory.
+const COPIED_BYTES_MAX: usize = 64 << 10;
 const LENGTHS: &[usize] = &[
     0, 1, 2, 7, 16, 31, 32, 63, 64, 126, 127, 128, 129, 200, 255, 256, 257, 1022, 1023, 1024, 1025, 8191, 8192, 8193, 32_766, 32_767,
     32_768, 65_535,

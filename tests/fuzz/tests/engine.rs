@@ -86,3 +86,20 @@ fn minimising_keeps_what_matters_only() {
     let small = minimise::minimise(formats::TEXT, input, Duration::from_secs(150), |input| input.contains(&b'1') && input.contains(&b'p'));
     assert_eq!(small, b"1p");
 }
+
+#[test]
+fn inputs_stay_small_however_often_they_are_changed() {
+    let mut rng = Rng::new(9);
+    for name in ["text", "worker", "config"] {
+        let target = targets::named(name).unwrap();
+        let mut input = (target.seeds)().swap_remove(0);
+        for _ in 0..300 {
+            let tree = parse(target.shapes, &input);
+            let mutant = Mutator { rng: &mut rng, words: target.words }.mutate(&tree, &tree);
+            assert!(mutant.len() < 8 << 20, "{name}: {} bytes became {}", input.len(), mutant.len());
+            if mutant.len() > input.len() && mutant.len() < 16 << 10 {
+                input = mutant;
+            }
+        }
+    }
+}

@@ -95,7 +95,6 @@ pub(super) fn run(bytes: &[u8], report: &mut Report) {
     let (Checked { config, problems }, memory) = measure(|| check(text, file, &variables));
     assert!(memory.peak <= 4096 * text.len() + (64 << 10), "{} bytes took {memory:?}", text.len());
     report.envelope = text.parse::<toml::Table>().is_ok();
-    assert!(report.envelope || problems.has_errors(), "what isn't TOML has no error: {problems}");
     report.full = config.is_some();
     check_problems(text, &problems);
     assert_eq!(config.is_some(), problems.is_usable(), "{problems}");
