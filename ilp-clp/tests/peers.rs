@@ -510,6 +510,24 @@ async fn a_silent_peer_that_answers_pings_stays() {
 }
 
 #[tokio::test]
+async fn a_peer_that_answers_pings_is_not_taken_for_one_that_takes_nothing() {
+    let limits = SocketLimits { ping: Duration::from_millis(10), stall: Duration::from_millis(200), ..SocketLimits::default() };
+    let (mut quiet, mut socket) = sockets(limits).await;
+    let quiet = tokio::spawn(async move { end_of(&mut quiet).await });
+    // For several times as long as a stall may last. Its owner has nothing to say, so it has no reason to flush.
+    let mut frames = Vec::new();
+    while socket.counters().controls_in < 60 {
+        let received = soon(poll_fn(|cx| match socket.poll_receive(cx, &mut frames, 10) {
+            std::task::Poll::Pending if socket.counters().controls_in >= 60 => std::task::Poll::Ready(Ok(0)),
+            received => received,
+        }));
+        received.await.unwrap();
+    }
+    drop(socket);
+    soon(quiet).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_peer_that_takes_nothing_is_given_up_and_one_that_takes_little_is_not() {
     let limits = SocketLimits { stall: Duration::from_millis(200), ..SocketLimits::default() };
     let (mut slow, mut socket) = sockets(limits).await;

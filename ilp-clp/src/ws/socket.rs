@@ -132,7 +132,7 @@ impl Socket {
                 Poll::Ready(Some(Ok(Message::Close(_))) | None) => SocketError::Closed,
                 Poll::Ready(Some(Err(error))) => error.into(),
                 Poll::Pending if received > 0 => return Poll::Ready(Ok(received)),
-                Poll::Pending => match self.poll_alive(cx) {
+                Poll::Pending => match self.poll_answers(cx).and_then(|()| self.poll_alive(cx)) {
                     Ok(()) => return Poll::Pending,
                     Err(gone) => gone,
                 },
@@ -185,6 +185,19 @@ impl Socket {
             self.unflushed = false;
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// What the WebSocket layer says by itself, such as a pong, leaves without the owner, who knows nothing of it. Otherwise it would
+    /// wait for the owner's next frame, and a quiet peer would look like one that takes nothing.
+    fn poll_answers(&mut self, cx: &mut Context<'_>) -> Result<(), SocketError> {
+        if self.unflushed
+            && self.outgoing.is_empty()
+            && let Poll::Ready(flushed) = Pin::new(&mut self.ws).poll_flush(cx)
+        {
+            flushed?;
+            self.unflushed = false;
+        }
+        Ok(())
     }
 
     /// Whether the peer still reads and gives signs of life; asks for one if it is time to.
