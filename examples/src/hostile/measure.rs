@@ -167,7 +167,7 @@ impl Scene<'_> {
     fn time(&self) -> Duration {
         let patience = Duration::from_secs(self.attack.patience_s) / if self.options.small { 10 } else { 1 };
         // Closing takes a second if the peer has no good-bye to say.
-        let least = if patience.is_zero() { patience } else { patience + Duration::from_secs(3) };
+        let least = if patience.is_zero() { patience } else { patience + SETTLE };
         Duration::from_secs(self.options.seconds).max(least)
     }
 
@@ -314,3 +314,6 @@ const SLICE: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 const VISIT_EVERY: Duration = Duration::from_millis(100);
 const SETTLE_TIME_MAX: Duration = Duration::from_secs(40);
+
+/// On top of the connector's patience: buffers have to fill first, and signs of life be asked for, on a busy machine too.
+const SETTLE: Duration = Duration::from_secs(8);
