@@ -500,6 +500,30 @@ async fn a_peer_that_gives_no_sign_of_life_is_taken_for_gone() {
 }
 
 #[tokio::test]
+async fn a_peer_that_talks_and_does_not_read_is_taken_for_gone() {
+    use futures::SinkExt;
+    let mut listener = Listener::bind("127.0.0.1:0", None, impatient()).await.unwrap();
+    let to = listener.local_addr().unwrap();
+    let (mut ws, mut socket) = soon(async { tokio::join!(raw(to), listener.accept()) }).await;
+    let talking = async {
+        loop {
+            // Signs of life that nobody asked for, and frames.
+            ws.send(Message::Pong(Bytes::new())).await.unwrap();
+            ws.send(Message::Binary(vec![1].into())).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let gone = soon(async {
+        tokio::select! {
+            () = talking => unreachable!(),
+            gone = end_of(&mut socket) => gone,
+        }
+    })
+    .await;
+    assert!(matches!(gone, SocketError::Silent), "{gone:?}");
+}
+
+#[tokio::test]
 async fn a_silent_peer_that_answers_pings_stays() {
     let (mut quiet, mut socket) = sockets(impatient()).await;
     let quiet = tokio::spawn(async move { end_of(&mut quiet).await });

@@ -47,7 +47,7 @@ pub struct Limits {
     /// Milliseconds between two logins of one account: a login that comes earlier waits. Default 100: a login looks through everything
     /// that is in flight, for what has to be said again.
     pub login_ms: u32,
-    /// Milliseconds of silence after which a peer is asked for a sign of life. Default 10,000: network address translators forget
+    /// Milliseconds after a peer's last sign of life until it is asked for another. Default 10,000: network address translators forget
     /// connections after 30 s.
     pub ping_ms: u32,
     /// Milliseconds that it has for that before it is taken for gone. Default 20,000: two retransmissions of a bad line.
@@ -63,10 +63,10 @@ pub struct Limits {
 
     // Accounts.
     /// Transfers of one account, and likewise transfers on their way to it, that are undecided or whose answer isn't acknowledged.
-    /// Default 8,192: 80,000 a second at a round trip of 100 ms.
+    /// Default 4,096: 40,000 a second at a round trip of 100 ms.
     pub in_flight_per_account: u32,
-    /// Memory for them in bytes, at [`TRANSFER_BYTES`](Self::TRANSFER_BYTES) and the payload each. Default 3 MiB: what one account can
-    /// make the connector hold.
+    /// Memory for them in bytes, at [`TRANSFER_BYTES`](Self::TRANSFER_BYTES) and the payload each. Default 2 MiB: about
+    /// 2,600 payments of 150 bytes. With what is remembered of them it is most of what one account can make the connector hold.
     pub in_flight_bytes_per_account: usize,
     /// What the undecided transfers of one account, and likewise those on their way to it, may add up to, in base units. Default: no limit
     /// beyond balance and credit, since base units differ from asset to asset; [`AccountConfig::max_in_flight`](crate::AccountConfig)
@@ -87,8 +87,8 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// What a transfer in flight is taken to need beside its payload, in bytes.
-    pub const TRANSFER_BYTES: usize = 448;
+    /// What a transfer in flight is taken to need beside its payload, in bytes, with its part of the log.
+    pub const TRANSFER_BYTES: usize = 640;
 }
 
 impl Default for Limits {
@@ -112,8 +112,8 @@ impl Default for Limits {
             stall_ms: 10_000,
             output_backlog: 1 << 20,
             output_backlog_max: 2 << 20,
-            in_flight_per_account: 8_192,
-            in_flight_bytes_per_account: 3 << 20,
+            in_flight_per_account: 4_096,
+            in_flight_bytes_per_account: 2 << 20,
             in_flight_value_per_account: u64::MAX,
             remembered_per_account: 1_500_000,
             claims_per_account: 16,

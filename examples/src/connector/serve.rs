@@ -117,7 +117,7 @@ fn reload(config: &Config, file: &Path, log: &Log) {
             peers = peers.saturating_add(usize::from(dial.url.is_tls()));
         }
     }
-    log.line(format_args!("SIGHUP: certificates read again for {listeners} listeners and {peers} peers that we dial; nothing else is"));
+    log.line(format_args!("SIGHUP: certificates read again (listeners: {listeners}, peers that we dial: {peers}); nothing else is"));
 }
 
 fn say_places(config: &Config, places: &[String], log: &Log) {

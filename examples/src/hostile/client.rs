@@ -6,6 +6,7 @@ use ilp_oer::clp::{Body, Dialect, Entry, Extensions, Packet, ProtocolData};
 use ilp_oer::sub::{self, Setup};
 use std::io;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -23,6 +24,8 @@ pub(super) struct Client {
 pub(super) struct Reader {
     half: OwnedReadHalf,
     buffer: BytesMut,
+    /// The last ping that wasn't answered.
+    ping: Ping,
     score: Score,
 }
 
@@ -30,8 +33,11 @@ pub(super) struct Reader {
 #[derive(Debug)]
 pub(super) struct Writer {
     half: OwnedWriteHalf,
+    ping: Ping,
     score: Score,
 }
+
+type Ping = Arc<Mutex<Option<Bytes>>>;
 
 /// What came in.
 #[derive(Debug)]
@@ -59,8 +65,9 @@ impl Client {
         stream.set_nodelay(true)?;
         score.opened();
         let (read, write) = stream.into_split();
-        let reader = Reader { half: read, buffer: BytesMut::new(), score: score.clone() };
-        Ok(Self { reader, writer: Writer { half: write, score: score.clone() } })
+        let ping = Ping::default();
+        let reader = Reader { half: read, buffer: BytesMut::new(), ping: ping.clone(), score: score.clone() };
+        Ok(Self { reader, writer: Writer { half: write, ping, score: score.clone() } })
     }
 
     /// A WebSocket.
@@ -139,6 +146,9 @@ impl Reader {
     pub(super) async fn next(&mut self) -> io::Result<Incoming> {
         loop {
             if let Some((opcode, frame)) = take_frame(&mut self.buffer) {
+                if opcode == 9 {
+                    *self.ping.lock().unwrap_or_else(PoisonError::into_inner) = Some(frame.clone());
+                }
                 return Ok(Incoming::Frame(opcode, frame));
             }
             if self.half.read_buf(&mut self.buffer).await? == 0 {
@@ -156,8 +166,18 @@ impl Writer {
         Ok(())
     }
 
+    /// Answers the last ping that was read: who reads is alive. Only between frames.
+    pub(super) async fn pong(&mut self) -> io::Result<()> {
+        let ping = self.ping.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(ping) = ping else { return Ok(()) };
+        let mut bytes = Vec::with_capacity(ping.len().saturating_add(14));
+        put_frame(FIN | 10, &ping, &mut bytes);
+        self.raw(&bytes).await
+    }
+
     /// Writes a whole frame.
     pub(super) async fn frame(&mut self, opcode: u8, payload: &[u8]) -> io::Result<()> {
+        self.pong().await?;
         let mut bytes = Vec::with_capacity(payload.len().saturating_add(14));
         put_frame(FIN | opcode, payload, &mut bytes);
         self.raw(&bytes).await

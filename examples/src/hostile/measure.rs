@@ -316,4 +316,4 @@ const VISIT_EVERY: Duration = Duration::from_millis(100);
 const SETTLE_TIME_MAX: Duration = Duration::from_secs(40);
 
 /// On top of the connector's patience: buffers have to fill first, and signs of life be asked for, on a busy machine too.
-const SETTLE: Duration = Duration::from_secs(8);
+const SETTLE: Duration = Duration::from_secs(5);

@@ -1,7 +1,8 @@
 //! Whether the other end of a connection is still there.
 //!
-//! TCP doesn't say: a peer whose machine or network died leaves a connection that is open here for ever. So a silent peer is asked
-//! for a sign of life, and one that takes nothing of what waits for it is given up.
+//! TCP doesn't say: a peer whose machine or network died leaves a connection that is open here for ever. So a peer is asked for a sign
+//! of life now and then. Only its answer counts, not what else it says: one that talks and doesn't read is of no use either, and
+//! the kernel keeps megabytes for it before anybody notices. A peer that takes nothing of what waits for it is given up sooner.
 
 use super::SocketLimits;
 use std::pin::Pin;
@@ -16,10 +17,12 @@ pub(super) struct Alive {
     pong: Duration,
     stall: Duration,
     alarm: Pin<Box<Sleep>>,
-    /// Something came since the last look.
-    heard: bool,
-    last_heard: Instant,
+    /// The number of the last question.
+    question: u64,
+    /// When it was asked, while there is no answer.
     asked: Option<Instant>,
+    /// The last answer, or the start.
+    answered: Instant,
     written: u64,
     last_written: Instant,
 }
@@ -42,9 +45,9 @@ impl Alive {
             pong,
             stall,
             alarm: Box::pin(sleep_until(now)),
-            heard: false,
-            last_heard: now,
+            question: 0,
             asked: None,
+            answered: now,
             written: 0,
             last_written: now,
         };
@@ -52,8 +55,16 @@ impl Alive {
         alive
     }
 
-    pub(super) fn heard(&mut self) {
-        self.heard = true;
+    /// A pong came. Those that nobody asked for say nothing.
+    pub(super) fn pong(&mut self, content: &[u8]) {
+        if content == self.question.to_be_bytes() && self.asked.take().is_some() {
+            self.answered = Instant::now();
+        }
+    }
+
+    /// What to ask.
+    pub(super) fn question(&self) -> [u8; 8] {
+        self.question.to_be_bytes()
     }
 
     /// To be called when nothing more can be read, or written, for now; wakes the task for the next look. `waiting`: something is queued
@@ -74,9 +85,10 @@ impl Alive {
 
     fn look(&mut self, now: Instant, waiting: bool, written: u64) -> Verdict {
         let progress = written != self.written;
-        // When the kernel's buffer was full and takes more, the peer has read. (While it isn't, it takes what goes nowhere too.)
-        if std::mem::take(&mut self.heard) || (waiting && progress) {
-            (self.last_heard, self.asked) = (now, None);
+        // When the kernel's buffer was full and takes more, the peer has read, and our question may be stuck behind what waits. (While it
+        // isn't full, it takes what goes nowhere too.)
+        if waiting && progress && self.asked.is_some() {
+            self.asked = Some(now);
         }
         if !waiting || progress {
             (self.written, self.last_written) = (written, now);
@@ -88,8 +100,9 @@ impl Alive {
             Some(asked) if now.duration_since(asked) >= self.pong => Verdict::Silent,
             Some(_) => Verdict::Alive,
             // What waits for the peer says all that a question could, and comes first.
-            None if waiting || now.duration_since(self.last_heard) < self.ping => Verdict::Alive,
+            None if waiting || now.duration_since(self.answered) < self.ping => Verdict::Alive,
             None => {
+                self.question = self.question.wrapping_add(1);
                 self.asked = Some(now);
                 Verdict::Ask
             }

@@ -38,8 +38,8 @@ pub struct SocketLimits {
     /// How long the oldest handshake is left in peace when there are too many. Default 250 ms: time for the round trips of TLS over
     /// an ocean, and still a thousand strangers a second are got rid of.
     pub handshake_min: Duration,
-    /// A peer that has been silent this long is asked for a sign of life (a WebSocket ping). Default 10 s: NAT gateways forget a
-    /// silent connection after 30 s or more.
+    /// A peer is asked for a sign of life (a WebSocket ping) this long after its last one. Default 10 s: NAT gateways forget a silent
+    /// connection after 30 s or more.
     pub ping: Duration,
     /// A peer that shows none for this long after that is taken for gone. Default 20 s: two retransmissions of a bad line.
     pub pong: Duration,

@@ -63,8 +63,8 @@ pub enum SocketError {
     /// The peer sent a frame larger than the limit.
     #[error("the peer sent a frame that is too large")]
     TooLarge,
-    /// The peer has been silent, and gave no sign of life when asked for one.
-    #[error("the peer has given no sign of life")]
+    /// The peer gave no sign of life when asked for one, whatever else it said.
+    #[error("the peer has given no sign of life: it doesn't answer pings")]
     Silent,
     /// The peer takes nothing of what waits for it.
     #[error("the peer doesn't read: {waiting} bytes wait for it")]
@@ -98,7 +98,7 @@ impl Socket {
     }
 
     /// Takes up to `max` frames that are ready, of a quarter of a megabyte or little more, and pushes them to `frames`; `Ready(Ok(n))`
-    /// with n at least 1, or pending if there are none. Pings are answered on the way, and a silent peer is pinged.
+    /// with n at least 1, or pending if there are none. Pings are answered on the way, and the peer is asked for signs of life.
     ///
     /// # Errors
     /// When the connection has ended; every frame received before was handed out by then.
@@ -111,7 +111,6 @@ impl Socket {
         for _ in 0..max.max(1) {
             let failure = match Pin::new(&mut self.ws).poll_next(cx) {
                 Poll::Ready(Some(Ok(Message::Binary(frame)))) => {
-                    self.alive.heard();
                     self.counters.frames_in += 1;
                     self.counters.bytes_in += u64::try_from(frame.len()).unwrap_or(u64::MAX);
                     received += 1;
@@ -121,8 +120,10 @@ impl Socket {
                     }
                     continue;
                 }
-                Poll::Ready(Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)))) => {
-                    self.alive.heard();
+                Poll::Ready(Some(Ok(control @ (Message::Ping(_) | Message::Pong(_) | Message::Frame(_))))) => {
+                    if let Message::Pong(content) = &control {
+                        self.alive.pong(content);
+                    }
                     self.counters.controls_in += 1;
                     // The answer to a ping may be waiting for room.
                     self.unflushed = true;
@@ -211,7 +212,7 @@ impl Socket {
                 let mut ws = Pin::new(&mut self.ws);
                 if let Poll::Ready(ready) = ws.as_mut().poll_ready(cx) {
                     ready?;
-                    ws.as_mut().start_send(Message::Ping(Bytes::new()))?;
+                    ws.as_mut().start_send(Message::Ping(Bytes::copy_from_slice(&self.alive.question())))?;
                     self.unflushed = match ws.poll_flush(cx) {
                         Poll::Ready(flushed) => flushed.map(|()| false)?,
                         Poll::Pending => true,

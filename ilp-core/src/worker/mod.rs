@@ -85,6 +85,7 @@ pub struct Worker {
     incoming: PartedMap<(AccountNo, TransferId), u32>,
     outgoing: PartedMap<TransferId, u32>,
     wheel: Wheel,
+    /// Timers that are due and haven't had their turn.
     fired: Vec<crate::wheel::Timer>,
     /// Transfers that turned out at release never to have been sent.
     unsent: Vec<Tag>,
@@ -252,7 +253,7 @@ impl Worker {
 
     /// When [`step`](Self::step) must be called even if nothing comes in: at once if this is not in the future, never if `None`.
     pub fn next_step(&self) -> Option<Timestamp> {
-        if !self.unsent.is_empty() { Some(Timestamp::MIN) } else { self.wheel.next() }
+        if !self.unsent.is_empty() || !self.fired.is_empty() { Some(Timestamp::MIN) } else { self.wheel.next() }
     }
 
     /// From now on new payments are refused (T03): what is in flight goes on.

@@ -6,14 +6,19 @@ use crate::refusal::Refusal;
 use crate::wheel::Timer;
 use ilp_oer::Timestamp;
 
+/// So many at most in one step: thousands of transfers with one expiry must not hold up everybody else. What is still accepted is decided by
+/// the time, not by whether a timer has had its turn.
+const TIMERS_PER_STEP: usize = 256;
+
 impl Worker {
     pub(super) fn fire_timers(&mut self, now: Timestamp) -> Result<(), WorkerError> {
-        let mut fired = std::mem::take(&mut self.fired);
-        self.wheel.advance(now, &mut fired);
-        for timer in fired.drain(..) {
+        if self.fired.is_empty() {
+            self.wheel.advance(now, &mut self.fired);
+        }
+        for _ in 0..TIMERS_PER_STEP {
+            let Some(timer) = self.fired.pop() else { break };
             self.fire(Tag { index: timer.index, check: timer.check }, now)?;
         }
-        self.fired = fired;
         Ok(())
     }
 

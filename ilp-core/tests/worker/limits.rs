@@ -137,7 +137,7 @@ fn a_connection_that_was_replaced_is_not_answered() {
 
 #[test]
 fn long_reasons_are_shortened_for_a_sender_that_is_owed_too_much() {
-    let limits = Limits { in_flight_bytes_per_account: 10_000, ..Limits::default() };
+    let limits = Limits { in_flight_bytes_per_account: 11_000, ..Limits::default() };
     let mut bench = limited(limits);
     let ((alice, _), (bob, _)) = (bench.connect("alice"), bench.connect("bob"));
     let ids: Vec<_> = (1..=3).map(|n| prepared(bob, &bench.prepare(alice, n, "test.ann.bob", 1)).1).collect();
@@ -162,4 +162,32 @@ fn long_reasons_are_shortened_for_a_sender_that_is_owed_too_much() {
         })
         .collect();
     assert_eq!(lengths, [8_000, 0, 0]);
+}
+
+#[test]
+fn thousands_that_expire_at_once_take_turns_and_all_end() {
+    let mut bench = limited(Limits::default());
+    let ((alice, _), (_, _)) = (bench.connect("alice"), bench.connect("bob"));
+    let prepares = (0..600_u16).map(|n| {
+        let LinkEvent::Prepare { request, mut transfer } = bench.prepare_event(1, "test.ann.bob", 1, 10_000) else { unreachable!() };
+        let [high, low] = n.to_be_bytes();
+        transfer.id = ilp_oer::TransferId::new([high, low, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7]);
+        Input::Link { connection: alice, event: LinkEvent::Prepare { request, transfer } }
+    });
+    let prepares: Vec<_> = prepares.collect();
+    bench.step(prepares);
+    bench.now += 9_100;
+    let ended =
+        |out: &[ilp_core::worker::Released]| to(alice, out).iter().filter(|sent| matches!(sent, LinkCommand::Reject { .. })).count();
+    let mut turns = Vec::new();
+    while bench.worker.next_step().is_some_and(|at| at <= bench.at()) {
+        let batch = bench.worker.step(bench.at(), &mut Vec::new()).unwrap();
+        let mut out = Vec::new();
+        bench.worker.release(batch, bench.at(), &mut out);
+        turns.push(ended(&out));
+    }
+    assert_eq!(turns.iter().sum::<usize>(), 600, "{turns:?}");
+    assert!(turns.iter().all(|turn| *turn <= 256), "{turns:?}");
+    bench.check_books();
+    assert_eq!(bench.balance("alice"), 0);
 }

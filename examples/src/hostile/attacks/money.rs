@@ -172,12 +172,14 @@ impl Payments {
         for _ in 0..BATCH {
             self.put(expires_at, &mut bytes);
         }
+        writer.pong().await?;
         writer.raw(&bytes).await
     }
 
     async fn send_one(&mut self, target: &Target, writer: &mut Writer) -> io::Result<()> {
         let mut bytes = Vec::new();
         self.put(target.expiry(), &mut bytes);
+        writer.pong().await?;
         writer.raw(&bytes).await
     }
 
