@@ -67,13 +67,14 @@ impl Alive {
         self.question.to_be_bytes()
     }
 
-    /// To be called when nothing more can be read, or written, for now; wakes the task for the next look. `waiting`: something is queued
-    /// for the peer; `written`: bytes written since the start.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, waiting: bool, written: u64) -> Verdict {
+    /// To be called when nothing more can be read, or written, for now; wakes the task for the next look. `all_read`: it is reading that
+    /// came to an end; while its owner doesn't read, the peer's answer may be there. `waiting`: something is queued for the peer;
+    /// `written`: bytes written since the start.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, all_read: bool, waiting: bool, written: u64) -> Verdict {
         while self.alarm.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
             self.wind(now);
-            let verdict = self.look(now, waiting, written);
+            let verdict = self.look(now, all_read, waiting, written);
             if verdict != Verdict::Alive {
                 // The task may be polled on by nothing else.
                 cx.waker().wake_by_ref();
@@ -83,7 +84,7 @@ impl Alive {
         Verdict::Alive
     }
 
-    fn look(&mut self, now: Instant, waiting: bool, written: u64) -> Verdict {
+    fn look(&mut self, now: Instant, all_read: bool, waiting: bool, written: u64) -> Verdict {
         let progress = written != self.written;
         // When the kernel's buffer was full and takes more, the peer has read, and our question may be stuck behind what waits. (While it
         // isn't full, it takes what goes nowhere too.)
@@ -97,7 +98,7 @@ impl Alive {
             return Verdict::Stalled;
         }
         match self.asked {
-            Some(asked) if now.duration_since(asked) >= self.pong => Verdict::Silent,
+            Some(asked) if all_read && now.duration_since(asked) >= self.pong => Verdict::Silent,
             Some(_) => Verdict::Alive,
             // What waits for the peer says all that a question could, and comes first.
             None if waiting || now.duration_since(self.answered) < self.ping => Verdict::Alive,

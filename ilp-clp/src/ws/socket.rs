@@ -133,7 +133,7 @@ impl Socket {
                 Poll::Ready(Some(Ok(Message::Close(_))) | None) => SocketError::Closed,
                 Poll::Ready(Some(Err(error))) => error.into(),
                 Poll::Pending if received > 0 => return Poll::Ready(Ok(received)),
-                Poll::Pending => match self.poll_answers(cx).and_then(|()| self.poll_alive(cx)) {
+                Poll::Pending => match self.poll_answers(cx).and_then(|()| self.poll_alive(cx, true)) {
                     Ok(()) => return Poll::Pending,
                     Err(gone) => gone,
                 },
@@ -168,7 +168,7 @@ impl Socket {
         let flushed = self.poll_write_out(cx);
         if flushed.is_pending() {
             // Its alarm may be what wakes us.
-            self.poll_alive(cx)?;
+            self.poll_alive(cx, false)?;
         }
         flushed
     }
@@ -202,9 +202,9 @@ impl Socket {
     }
 
     /// Whether the peer still reads and gives signs of life; asks for one if it is time to.
-    fn poll_alive(&mut self, cx: &mut Context<'_>) -> Result<(), SocketError> {
+    fn poll_alive(&mut self, cx: &mut Context<'_>, all_read: bool) -> Result<(), SocketError> {
         let waiting = self.unflushed || !self.outgoing.is_empty();
-        match self.alive.poll(cx, waiting, self.ws.get_ref().written()) {
+        match self.alive.poll(cx, all_read, waiting, self.ws.get_ref().written()) {
             Verdict::Alive => Ok(()),
             Verdict::Silent => Err(SocketError::Silent),
             Verdict::Stalled => Err(SocketError::Stalled { waiting: self.outgoing_bytes }),
