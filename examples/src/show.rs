@@ -19,6 +19,11 @@ pub fn units(base_units: i128, asset: &Asset, signed: bool) -> String {
     format!("{sign}{}{point}{fraction} {}", grouped(whole), asset.code)
 }
 
+/// How many there are of a thing: `1 listener`, `2 listeners`.
+pub fn counted(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
 /// A count with a comma every three digits.
 pub fn count(number: u64) -> String {
     grouped(&number.to_string())

@@ -42,7 +42,9 @@ impl Tokens {
         self.insert_with_certificate(login, account, protocol, token, None);
     }
 
-    /// The same; with `certificate`, the token is only taken on connections that have shown the certificate with this SHA-256.
+    /// The same; with `certificate`, the token is only taken on connections that have shown a certificate whose key has this SHA-256
+    /// ([`Credentials::certificate`]). Whoever comes with another one, or without TLS, is refused as
+    /// one who doesn't know the token.
     pub fn insert_with_certificate(
         &self,
         login: &[u8],

@@ -12,6 +12,7 @@
 use bytes::Bytes;
 use ilp_oer::{Address, Amount, Condition, Fulfillment, Timestamp, TransferId};
 use std::fmt::Debug;
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 /// A sans-IO adapter between a worker and one peer connection. See the [module](self) for the calling order.
@@ -29,7 +30,7 @@ pub trait Link: Debug + Send {
 }
 
 /// What one or several calls of a [`Link`] produced.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct LinkOutput {
     /// For the worker, in order.
     pub events: Vec<LinkEvent>,
@@ -37,6 +38,14 @@ pub struct LinkOutput {
     pub frames: Vec<Bytes>,
     /// Set when the connection must be closed after `frames` were sent, with the reason for the log.
     pub close: Option<String>,
+}
+
+/// Without the frames: one of them may hold our token.
+impl Debug for LinkOutput {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let frames = format_args!("{} frames", self.frames.len());
+        f.debug_struct("LinkOutput").field("events", &self.events).field("frames", &frames).field("close", &self.close).finish()
+    }
 }
 
 /// The number of an incoming request on its connection; answers name it.
@@ -117,7 +126,7 @@ pub enum LinkEvent {
 }
 
 /// Who a peer says it is.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Eq)]
 pub struct Credentials {
     /// The protocol the peer was heard to speak; must be the account's configured one.
     pub protocol: PeerProtocol,
@@ -127,8 +136,17 @@ pub struct Credentials {
     pub token: Zeroizing<Vec<u8>>,
     /// The account it wants to talk to; empty for the connector itself.
     pub target: Vec<u8>,
-    /// The SHA-256 of the certificate that the connection has shown; filled in by the driver, which knows the transport.
+    /// The SHA-256 of the key in the certificate that the connection has shown; filled in by the driver, which knows the transport.
     pub certificate: Option<[u8; 32]>,
+}
+
+/// The tokens are compared in constant time.
+impl PartialEq for Credentials {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { protocol, account, token, target, certificate } = self;
+        let same = (*protocol, account, target, certificate) == (other.protocol, &other.account, &other.target, &other.certificate);
+        bool::from(token.ct_eq(&other.token)) && same
+    }
 }
 
 impl Debug for Credentials {

@@ -1,15 +1,15 @@
 //! `[[account]]`: the peers.
 
-use super::files::{self, Contents};
 use super::listen::is_loopback;
 use super::problem::{Collector, Span};
 use super::section::{Located, Section};
+use super::tls;
 use super::token::{self, Token};
 use super::{Context, values};
 use ilp_core::link::PeerProtocol;
 use ilp_core::{AccountConfig, AccountId, Asset};
 use ilp_oer::Address;
-use ilp_plugins::clp::{TlsClientConfig, Url, certificate_fingerprint};
+use ilp_plugins::clp::{TlsClientConfig, Url};
 
 /// An account and how its peer is recognised or found.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub struct Account {
     pub token: Token,
     /// There if we dial the peer; otherwise it dials us.
     pub dial: Option<Dial>,
-    /// The SHA-256 of the certificate that a peer which dials us has to show.
+    /// The SHA-256 of the key that a peer which dials us has to hold, as its certificate shows.
     pub certificate: Option<[u8; 32]>,
 }
 
@@ -99,7 +99,7 @@ fn read_one(section: Section<'_>, context: Context<'_>, own: Option<&Address>, p
     let routes = read_routes(&section, context, problems);
     let dials = section.get("url").map(|url| url.span());
     let dial = read_dial(&section, context, problems);
-    let certificate = read_certificate(&section, context, problems);
+    let certificate = tls::pin(&section, context, problems);
     let login = read_login(&section, id.as_ref(), dials.is_some(), own, problems);
     if protocol == Some(PeerProtocol::Clp2017) {
         check_path(&section, token.as_ref(), login.as_ref(), problems);
@@ -217,64 +217,7 @@ fn read_dial(section: &Section<'_>, context: Context<'_>, problems: &mut Collect
             );
         }
     }
-    let (key, tls) = if url.is_tls() && section.get("ca").is_some() {
-        let certificate = files::read_key(section, "ca", Contents::Public, context.folder, problems)?;
-        ("ca", TlsClientConfig::trusting_certificate_pem(&certificate))
-    } else {
-        ("url", TlsClientConfig::public_roots())
-    };
-    match tls {
-        Ok(tls) => Some(Dial { tls: with_own_certificate(tls, section, context, problems)?, url }),
-        Err(error) => {
-            problems.unusable(
-                &section.at(key),
-                section.say(&format!("{key} can't be used: {error}; ca must be the peer's certificate as PEM text")),
-            );
-            None
-        }
-    }
-}
-
-/// Our own certificate, for a peer that asks for one.
-fn with_own_certificate(
-    tls: TlsClientConfig,
-    section: &Section<'_>,
-    context: Context<'_>,
-    problems: &mut Collector<'_>,
-) -> Option<TlsClientConfig> {
-    if section.get("cert").is_none() && section.get("key").is_none() {
-        return Some(tls);
-    }
-    for (key, other) in [("cert", "key"), ("key", "cert")] {
-        if section.get(key).is_none() {
-            section.missing(key, &format!("it goes with {other}: write {key} = \"<PEM file>\""), problems);
-        }
-    }
-    let cert = files::read_key(section, "cert", Contents::Public, context.folder, problems);
-    let key = files::read_key(section, "key", Contents::Secret, context.folder, problems);
-    match tls.with_certificate_pem(&cert?, &key?) {
-        Ok(tls) => Some(tls),
-        Err(error) => {
-            problems.unusable(&section.at("cert"), section.say(&format!("cert and key can't be used: {error}")));
-            None
-        }
-    }
-}
-
-/// The certificate that a peer which dials us has to show.
-fn read_certificate(section: &Section<'_>, context: Context<'_>, problems: &mut Collector<'_>) -> Option<[u8; 32]> {
-    if section.get("certificate").is_some() && section.get("url").is_some() {
-        problems.error(&section.at("certificate"), section.say("certificate is for peers that dial us: write ca for one that we dial"));
-        return None;
-    }
-    let pem = files::read_key(section, "certificate", Contents::Public, context.folder, problems)?;
-    match certificate_fingerprint(&pem) {
-        Ok(fingerprint) => Some(fingerprint),
-        Err(error) => {
-            problems.unusable(&section.at("certificate"), section.say(&format!("certificate can't be used: {error}")));
-            None
-        }
-    }
+    Some(Dial { tls: tls::client(section, url.is_tls(), context, problems)?, url })
 }
 
 /// Given, or: who dials us comes under its account's name; where we dial, our account there is as a rule called by the last part of

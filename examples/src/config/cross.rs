@@ -113,11 +113,14 @@ fn listeners(listen: &[Located<Listen>], problems: &mut Collector<'_>) {
 pub(super) fn check_reachable(listen: &[Located<Listen>], accounts: &[AccountRead], problems: &mut Collector<'_>) {
     for account in accounts.iter().filter(|account| account.dials.is_none()) {
         let Some(id) = &account.id else { continue };
+        let pinned = account.done.as_ref().is_some_and(|done| done.certificate.is_some());
         let parallelism = id.value.parallelism();
         let why = if listen.is_empty() {
             "has no url, so its peer is to dial us, but there is no [[listen]]"
         } else if !listen.iter().any(|listen| listen.value.parallelism == parallelism) {
             "has a parallelism that no [[listen]] has"
+        } else if pinned && !listen.iter().any(|listen| listen.value.parallelism == parallelism && listen.value.url.tls) {
+            "has a certificate, so its token counts only over wss://, but there is no [[listen]] for that"
         } else {
             continue;
         };

@@ -1,11 +1,10 @@
 //! `[[listen]]`: where peers can connect.
 
 use super::Context;
-use super::files::{self, Contents};
 use super::problem::{Collector, Place, Span};
 use super::section::{Located, Section};
+use super::tls::{self, ServerTls};
 use super::values::shown;
-use ilp_plugins::clp::TlsServerConfig;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -19,7 +18,7 @@ pub struct Listen {
     /// The parallelism of the accounts that connect here.
     pub parallelism: u8,
     /// There for `wss`.
-    pub tls: Option<TlsServerConfig>,
+    pub tls: Option<ServerTls>,
 }
 
 /// `wss://host:port` or `ws://host:port`.
@@ -49,7 +48,7 @@ pub(super) fn is_loopback(host: &str) -> bool {
     host.parse::<IpAddr>().map_or_else(|_| host.eq_ignore_ascii_case("localhost"), |ip| ip.is_loopback())
 }
 
-const KEYS: [&str; 5] = ["url", "parallelism", "cert", "key", "client_ca"];
+const KEYS: [&str; 6] = ["url", "parallelism", "cert", "key", "client_ca", "client_certificates"];
 const EXAMPLE: &str = "such as wss://0.0.0.0:7443";
 
 /// The second value says whether all entries could be read.
@@ -71,12 +70,12 @@ fn read_one(section: &Section<'_>, context: Context<'_>, problems: &mut Collecto
     let text = section.required_text("url", &format!("write where to listen, {EXAMPLE}"), problems);
     let url = text.as_ref().and_then(|text| {
         let parsed = parse(text.value);
-        parsed.map_err(|why| problems.error(&text.at, section.say(&format!("url is \"{}\", {why}", shown(text.value))))).ok()
+        parsed.map_err(|why| problems.error(&text.at, section.say(&format!("url is \"{}\", {why}", public_part(text.value))))).ok()
     });
     let parallelism = section.small("parallelism", problems).map_or(1, |parallelism| parallelism.value.max(1));
     let at = section.at("url");
     let tls = match &url {
-        Some(url) if url.tls => Some(certificate(section, context, problems)),
+        Some(url) if url.tls => Some(tls::server(section, context, problems)),
         Some(url) => {
             plain(section, url, &at, problems);
             None
@@ -87,7 +86,7 @@ fn read_one(section: &Section<'_>, context: Context<'_>, problems: &mut Collecto
 }
 
 fn plain(section: &Section<'_>, url: &ListenUrl, at: &Span, problems: &mut Collector<'_>) {
-    for key in ["cert", "key", "client_ca"] {
+    for key in ["cert", "key", "client_ca", "client_certificates"] {
         if section.get(key).is_some() {
             problems
                 .error(&section.at(key), section.say(&format!("{key} isn't used by ws://, which isn't encrypted: write wss:// in url")));
@@ -100,42 +99,13 @@ fn plain(section: &Section<'_>, url: &ListenUrl, at: &Span, problems: &mut Colle
     }
 }
 
-/// Certificate and key, if both are there and good.
-fn certificate(section: &Section<'_>, context: Context<'_>, problems: &mut Collector<'_>) -> Option<TlsServerConfig> {
-    for key in ["cert", "key"] {
-        if section.get(key).is_none() {
-            section.missing(key, &format!("wss:// needs cert and key: write {key} = \"<PEM file>\""), problems);
-        }
-    }
-    let cert = files::read_key(section, "cert", Contents::Public, context.folder, problems);
-    let key = files::read_key(section, "key", Contents::Secret, context.folder, problems);
-    let (cert, key) = (cert?, key?);
-    match TlsServerConfig::from_pem(&cert, &key) {
-        Ok(tls) => clients(tls, section, context, problems),
-        Err(error) => {
-            let why =
-                format!("cert and key can't be used: {error}; cert must be a PEM chain, the server's first, and key its PEM private key");
-            problems.unusable(&section.at("cert"), section.say(&why));
-            None
-        }
-    }
-}
-
-/// What is asked of clients: a certificate of one of these authorities, or whatever certificate they have. The latter matters only for
-/// accounts that are pinned to one.
-fn clients(tls: TlsServerConfig, section: &Section<'_>, context: Context<'_>, problems: &mut Collector<'_>) -> Option<TlsServerConfig> {
-    let result = match section.get("client_ca") {
-        Some(_) => tls.with_client_ca_pem(&files::read_key(section, "client_ca", Contents::Public, context.folder, problems)?),
-        None => tls.asking_for_certificates(),
-    };
-    match result {
-        Ok(tls) => Some(tls),
-        Err(error) => {
-            let why = format!("client_ca can't be used: {error}; it must be PEM certificates of authorities");
-            problems.unusable(&section.at("client_ca"), section.say(&why));
-            None
-        }
-    }
+/// A URL as it can stand in a message: a user, a path or a query may hold a secret, however wrong they are here.
+fn public_part(text: &str) -> String {
+    let (scheme, rest) = text.split_once("://").map_or(("", text), |(scheme, rest)| (scheme, rest));
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let cut = if host.len() < rest.trim_end_matches('/').len() { "…" } else { "" };
+    shown(&format!("{scheme}{}{host}{cut}", if scheme.is_empty() { "" } else { "://" }))
 }
 
 fn parse(text: &str) -> Result<ListenUrl, String> {
@@ -194,6 +164,21 @@ mod tests {
             "ws://u@a:1",
         ] {
             assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_message_has_nothing_of_a_url_but_scheme_host_and_port() {
+        for (text, shown) in [
+            ("ws://127.0.0.1:1", "ws://127.0.0.1:1"),
+            ("http://a/", "http://a"),
+            ("ws://a:1/name/secret", "ws://a:1…"),
+            ("ws://user:secret@a:1", "ws://a:1…"),
+            ("ws://a?secret", "ws://a…"),
+            ("a:1/secret", "a:1…"),
+            ("secret@a", "a…"),
+        ] {
+            assert_eq!(public_part(text), shown, "{text}");
         }
     }
 

@@ -11,12 +11,14 @@ mod listen;
 mod problem;
 mod rate;
 mod section;
+mod tls;
 mod token;
 mod values;
 
 pub use account::{Account, Dial};
 pub use listen::{Listen, ListenUrl};
 pub use problem::{Place, Problem, Problems, Severity};
+pub use tls::ServerTls;
 pub use token::Token;
 
 use ilp_core::{Limits, Rate};

@@ -11,6 +11,7 @@ pub use signals::Signals;
 
 use crate::config::{self, Checked, Config, Store};
 use crate::demo;
+use crate::show::counted;
 use clap::{ArgGroup, Parser};
 use std::future::Future;
 use std::io::Write;
@@ -27,7 +28,7 @@ Exit codes:
     4  it can't start: port taken, store, certificate
   130  stopped at once by a second Ctrl-C, without waiting for payments in flight
 
-SIGHUP reads certificates and keys again; connections that are there go on.
+SIGHUP reads certificates and keys again, all or none of them, and says what they are; connections that are there go on.
 Ctrl-C and SIGTERM take no new payments and wait for those in flight; a second one stops at once.
 
 Examples:
@@ -118,17 +119,16 @@ fn configured(file: &Path, arguments: &Arguments) -> Exit {
 }
 
 fn summary(config: &Config, warnings: usize) -> String {
-    let plural = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
     let store = match config.store {
         Store::Memory => "books in memory",
     };
     format!(
         "ok: {}, {}, {}, {store}, address {}{}",
-        plural(config.accounts.len(), "account"),
-        plural(config.listen.len(), "listener"),
-        plural(config.rates.len(), "rate"),
+        counted(config.accounts.len(), "account"),
+        counted(config.listen.len(), "listener"),
+        counted(config.rates.len(), "rate"),
         config.address,
-        if warnings == 0 { String::new() } else { format!("; {}", plural(warnings, "warning")) },
+        if warnings == 0 { String::new() } else { format!("; {}", counted(warnings, "warning")) },
     )
 }
 

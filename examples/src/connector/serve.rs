@@ -3,7 +3,7 @@
 use super::signals::Signal;
 use super::{Exit, Log, Signals};
 use crate::config::{self, Checked, Config, Store};
-use crate::show::{Table, units};
+use crate::show::{Table, counted, units};
 use ilp_core::Tokens;
 use ilp_core::runtime::{Connector, ConnectorBuilder, StopReport};
 use ilp_core::store::MemoryStore;
@@ -28,7 +28,8 @@ pub(super) async fn serve(config: Config, file: &Path, patience: Duration, log: 
     };
     let places: Vec<String> = listeners.iter().map(ClpListener::url).collect();
     let notices = log.clone();
-    let mut builder = build(&config).on_notice(move |notice| notices.line(notice));
+    let tokens = Arc::new(Tokens::new());
+    let mut builder = build(&config, &tokens).on_notice(move |notice| notices.line(notice));
     for listener in listeners {
         builder = builder.endpoint(listener);
     }
@@ -42,7 +43,7 @@ pub(super) async fn serve(config: Config, file: &Path, patience: Duration, log: 
     let signal = loop {
         match signals.next().await {
             Signal::Stop(name) => break name,
-            Signal::Reload => reload(&config, file, &log),
+            Signal::Reload => reload(&config, &tokens, &places, file, &log),
         }
     };
     stop(connector, signal, patience, &mut signals, &log).await
@@ -51,7 +52,8 @@ pub(super) async fn serve(config: Config, file: &Path, patience: Duration, log: 
 async fn listen(config: &Config, file: &Path) -> Result<Vec<ClpListener>, String> {
     let mut listeners = Vec::with_capacity(config.listen.len());
     for listen in &config.listen {
-        let bound = ClpListener::bind(config.address.clone(), &listen.url.to_string(), listen.tls.clone()).await;
+        let bound =
+            ClpListener::bind(config.address.clone(), &listen.url.to_string(), listen.tls.as_ref().map(|tls| tls.config.clone())).await;
         let place = listen.place;
         listeners.push(bound.map_err(|error| {
             format!(
@@ -65,8 +67,7 @@ async fn listen(config: &Config, file: &Path) -> Result<Vec<ClpListener>, String
     Ok(listeners)
 }
 
-fn build(config: &Config) -> ConnectorBuilder {
-    let tokens = Tokens::new();
+fn build(config: &Config, tokens: &Arc<Tokens>) -> ConnectorBuilder {
     let mut builder = Connector::builder(config.address.as_str()).allow_production(config.allow_production).limits(config.limits.clone());
     builder = match config.store {
         Store::Memory => builder.store(MemoryStore::new()),
@@ -89,35 +90,52 @@ fn build(config: &Config) -> ConnectorBuilder {
     for rate in &config.rates {
         builder = builder.rate(rate.clone());
     }
-    builder.authenticator(Arc::new(tokens))
+    builder.authenticator(tokens.clone())
 }
 
-/// Takes certificates and keys from their files again; connections that are there go on with what they have.
-fn reload(config: &Config, file: &Path, log: &Log) {
+/// Takes certificates and keys from their files again; connections that are there go on with what they have. All of them, or none.
+fn reload(config: &Config, tokens: &Tokens, places: &[String], file: &Path, log: &Log) {
     let Checked { config: again, problems } = config::load(file, &|name| std::env::var_os(name));
     for problem in problems.to_string().lines() {
         log.line(problem);
     }
-    let Some(again) = again else {
+    let Some(mut again) = again else {
         log.line("SIGHUP: the certificates stay as they were");
         return;
     };
-    let (mut listeners, mut peers) = (0_usize, 0_usize);
-    for listen in &config.listen {
-        let same = again.listen.iter().find(|other| other.url == listen.url && other.parallelism == listen.parallelism);
-        if let (Some(tls), Some(with)) = (&listen.tls, same.and_then(|same| same.tls.as_ref())) {
-            tls.replace(with);
-            listeners = listeners.saturating_add(1);
+    let (mut listeners, mut dialled, mut pinned) = (0, 0, 0);
+    for (listen, place) in config.listen.iter().zip(places) {
+        let Some(tls) = &listen.tls else { continue };
+        // Each stands for one, in the order of the file: several may ask for any free port.
+        let same = again.listen.iter().position(|other| other.url == listen.url && other.parallelism == listen.parallelism);
+        if let Some(with) = same.map(|same| again.listen.remove(same)).and_then(|same| same.tls) {
+            tls.config.replace(&with.config);
+            log.line(format_args!("SIGHUP: the certificate on {place} is {}", with.certificate));
+            listeners += 1;
         }
     }
     for account in &config.accounts {
-        let same = again.accounts.iter().find(|other| other.config.id == account.config.id);
-        if let (Some(dial), Some(with)) = (&account.dial, same.and_then(|same| same.dial.as_ref())) {
-            dial.tls.replace(&with.tls);
-            peers = peers.saturating_add(usize::from(dial.url.is_tls()));
+        let id = &account.config.id;
+        let Some(same) = again.accounts.iter().find(|other| other.config.id == *id) else { continue };
+        match (&account.dial, &same.dial) {
+            (Some(dial), Some(with)) => {
+                dial.tls.replace(&with.tls);
+                dialled += usize::from(dial.url.is_tls());
+            }
+            (None, None) => {
+                let (login, token) = (account.login.as_bytes(), account.token.as_bytes());
+                tokens.insert_with_certificate(login, id.clone(), account.config.protocol, token, same.certificate);
+                pinned += usize::from(same.certificate.is_some());
+            }
+            _ => {}
         }
     }
-    log.line(format_args!("SIGHUP: certificates read again (listeners: {listeners}, peers that we dial: {peers}); nothing else is"));
+    log.line(format_args!(
+        "SIGHUP: certificates read again for {}, {} that we dial and {}; nothing else is",
+        counted(listeners, "listener"),
+        counted(dialled, "peer"),
+        counted(pinned, "pinned account"),
+    ));
 }
 
 fn say_places(config: &Config, places: &[String], log: &Log) {
@@ -133,6 +151,9 @@ fn say_places(config: &Config, places: &[String], log: &Log) {
         match listen.parallelism {
             1 => log.line(format_args!("listening on {place}")),
             parallelism => log.line(format_args!("listening on {place} for parallelism {parallelism}")),
+        }
+        if let Some(tls) = &listen.tls {
+            log.line(format_args!("the certificate on {place} is {}", tls.certificate));
         }
     }
 }

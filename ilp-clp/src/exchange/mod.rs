@@ -17,6 +17,7 @@ use ilp_oer::clp::{Dialect, ProtocolData};
 use ilp_oer::{Address, ErrorCode, Timestamp, TransferId};
 use incoming::Incoming;
 use outgoing::Outgoing;
+use std::fmt::{self, Debug};
 
 /// One connection as an application sees it, as a pure state machine over [`Session`] and [`Setup`]: requests go out and their
 /// outcomes come back, whatever order the packets of both sides take.
@@ -47,12 +48,20 @@ pub struct Exchange {
 }
 
 /// What one or several calls of an [`Exchange`] produced.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct ExchangeOutput {
     /// For the application, in order.
     pub events: Vec<ExchangeEvent>,
     /// For the socket, in order.
     pub frames: Vec<Bytes>,
+}
+
+/// Without the frames: one of them may hold our token.
+impl Debug for ExchangeOutput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let frames = format_args!("{} frames", self.frames.len());
+        f.debug_struct("ExchangeOutput").field("events", &self.events).field("frames", &frames).finish()
+    }
 }
 
 /// What happened on a connection.

@@ -1,10 +1,11 @@
 //! Who a peer says it is.
 
 use std::fmt::{self, Debug};
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 /// Who a peer says it is, and how it proves that.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Eq)]
 pub struct Credentials {
     /// The account's name; any bytes.
     pub account: Vec<u8>,
@@ -18,6 +19,14 @@ impl Credentials {
     /// From the fields of setup 0.1.
     pub fn new(account: impl Into<Vec<u8>>, token: impl Into<Vec<u8>>, target: impl Into<Vec<u8>>) -> Self {
         Self { account: account.into(), token: Zeroizing::new(token.into()), target: target.into() }
+    }
+}
+
+/// The tokens are compared in constant time.
+impl PartialEq for Credentials {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { account, token, target } = self;
+        bool::from(token.ct_eq(&other.token)) && (account, target) == (&other.account, &other.target)
     }
 }
 

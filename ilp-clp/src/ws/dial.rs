@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::client_async_with_config;
 use tokio_tungstenite::tungstenite::Error as WsError;
+use zeroize::Zeroizing;
 
 /// Why a connection could not be made.
 #[derive(Debug, Error)]
@@ -19,7 +20,7 @@ pub enum DialError {
     /// Name resolution or TCP failed.
     #[error("cannot reach the server: {0}")]
     Io(#[from] std::io::Error),
-    /// The server's certificate isn't trusted, or there is no common cipher.
+    /// The server's certificate isn't trusted, ours isn't by the server, or there is no common cipher.
     #[error("TLS failed: {0}")]
     Tls(std::io::Error),
     /// The host is neither a DNS name nor an address, so no certificate can be for it.
@@ -56,11 +57,13 @@ async fn connect(url: &Url, tls: &TlsClientConfig, limits: &SocketLimits) -> Res
         Stream::plain(tcp)
     };
     let (ws, _response) = client_async_with_config(uri, stream, Some(limits.tungstenite())).await.map_err(websocket_error)?;
-    Ok(Socket::new(ws, url.path().to_owned(), remote, limits))
+    Ok(Socket::new(ws, Zeroizing::new(url.path().to_owned()), remote, limits))
 }
 
 fn websocket_error(error: WsError) -> DialError {
     match error {
+        // In TLS 1.3 the client has done its part when the server looks at the client's certificate.
+        WsError::Io(error) if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => DialError::Tls(error),
         WsError::Io(error) => DialError::Io(error),
         other => DialError::WebSocket(other.to_string()),
     }

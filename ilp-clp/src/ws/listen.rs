@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::accept_hdr_async_with_config;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
+use zeroize::Zeroizing;
 
 /// Accepts WebSocket connections. Handshakes run beside each other, so one that dawdles holds up nobody.
 #[derive(Debug)]
@@ -107,10 +108,10 @@ async fn handshake(tcp: TcpStream, remote: SocketAddr, tls: Option<TlsServerConf
             }
             None => Stream::plain(tcp),
         };
-        let mut path = String::new();
+        let mut path = Zeroizing::new(String::new());
         #[allow(clippy::result_large_err, reason = "the signature is the library's")]
         let remember_path = |request: &Request, response: Response| -> Result<Response, ErrorResponse> {
-            path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
+            request.uri().path_and_query().map_or("/", |path| path.as_str()).clone_into(&mut path);
             Ok(response)
         };
         let ws = accept_hdr_async_with_config(stream, remember_path, Some(limits.tungstenite())).await.ok()?;

@@ -14,7 +14,7 @@ mod url;
 pub use dial::{DialError, dial};
 pub use listen::Listener;
 pub use socket::{Socket, SocketCounters, SocketError};
-pub use tls::{TlsClientConfig, TlsError, TlsServerConfig, certificate_fingerprint};
+pub use tls::{Certificate, ClientCertificates, TlsClientConfig, TlsError, TlsServerConfig};
 pub use url::{Url, UrlError};
 
 use std::time::Duration;

@@ -81,10 +81,10 @@ pub enum SocketError {
 }
 
 impl Socket {
-    pub(super) fn new(ws: WebSocketStream<Stream>, path: String, remote: SocketAddr, limits: &SocketLimits) -> Self {
+    pub(super) fn new(ws: WebSocketStream<Stream>, path: Zeroizing<String>, remote: SocketAddr, limits: &SocketLimits) -> Self {
         Self {
             ws,
-            path: Zeroizing::new(path),
+            path,
             remote,
             outgoing: VecDeque::new(),
             outgoing_bytes: 0,
@@ -255,7 +255,8 @@ impl Socket {
         self.counters
     }
 
-    /// The SHA-256 of the certificate that the other end has shown, and whose key it holds; `None` without TLS, and for a client that has
+    /// The SHA-256 of the key in the certificate that the other end has shown ([`Certificate::key_sha256`](super::Certificate::key_sha256)), a
+    /// key that it holds; `None` without TLS, and for a client that has
     /// shown none.
     pub fn certificate(&self) -> Option<[u8; 32]> {
         self.ws.get_ref().certificate()

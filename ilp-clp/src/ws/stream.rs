@@ -1,6 +1,6 @@
 //! A TCP connection, plain or inside TLS.
 
-use super::tls::fingerprint;
+use super::tls::key_sha256;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -31,10 +31,10 @@ impl Stream {
         Self { kind: Kind::Tls(Box::new(tls.into())), written: 0 }
     }
 
-    /// The SHA-256 of the certificate that the peer has shown.
+    /// The SHA-256 of the key in the certificate that the peer has shown.
     pub(super) fn certificate(&self) -> Option<[u8; 32]> {
         let Kind::Tls(tls) = &self.kind else { return None };
-        tls.get_ref().1.peer_certificates()?.first().map(fingerprint)
+        tls.get_ref().1.peer_certificates()?.first().and_then(|certificate| key_sha256(certificate).ok())
     }
 
     pub(super) fn written(&self) -> u64 {

@@ -30,7 +30,7 @@ pub trait Transport: Debug + Send {
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()>;
     /// Bytes queued and not yet with the operating system.
     fn backlog(&self) -> usize;
-    /// The SHA-256 of the certificate that the peer has shown, and whose key it holds.
+    /// The SHA-256 of the key (SubjectPublicKeyInfo, RFC 5280) in the certificate that the peer has shown, a key that it has proved to hold.
     fn certificate(&self) -> Option<[u8; 32]>;
     /// Frames and bytes so far.
     fn traffic(&self) -> Traffic;

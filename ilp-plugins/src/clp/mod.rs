@@ -14,4 +14,4 @@ pub use link::ClpLink;
 pub use listener::{BindError, ClpListener};
 pub use transport::ClpTransport;
 
-pub use ilp_clp::ws::{SocketLimits, TlsClientConfig, TlsError, TlsServerConfig, Url, UrlError, certificate_fingerprint};
+pub use ilp_clp::ws::{Certificate, ClientCertificates, SocketLimits, TlsClientConfig, TlsError, TlsServerConfig, Url, UrlError};

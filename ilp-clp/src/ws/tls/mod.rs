@@ -1,16 +1,21 @@
 //! TLS settings, by rustls on ring.
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+mod certificate;
+mod verify;
+
+pub use certificate::Certificate;
+pub(super) use certificate::key_sha256;
+
+use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme};
-use sha2::{Digest, Sha256};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use std::sync::{Arc, PoisonError, RwLock};
 use thiserror::Error;
+use verify::{AnyCertificate, OneKey};
 
 /// A server's certificate and key, and what it asks of clients. Clones share what [`replace`](Self::replace) replaces.
 #[derive(Debug, Clone)]
@@ -35,6 +40,16 @@ fn replace<T>(shared: &Shared<T>, with: &Shared<T>) {
     *shared.write().unwrap_or_else(PoisonError::into_inner) = with;
 }
 
+/// Whether a client has to have a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ClientCertificates {
+    /// Without one its handshake fails.
+    #[default]
+    Required,
+    /// It may have none; one that it has must be right.
+    Optional,
+}
+
 /// Why certificates or keys can't be used.
 #[derive(Debug, Error)]
 pub enum TlsError {
@@ -53,7 +68,8 @@ pub enum TlsError {
 }
 
 impl TlsServerConfig {
-    /// From a PEM certificate chain (the server's own certificate first) and its PEM private key.
+    /// From a PEM certificate chain (the server's own certificate first) and its PEM private key: TLS 1.2 and 1.3, no early data, clients
+    /// aren't asked for certificates.
     ///
     /// # Errors
     /// If either can't be read, or they don't belong together.
@@ -82,15 +98,18 @@ impl TlsServerConfig {
         self.with_verifier(Arc::new(verifier))
     }
 
-    /// The same, but a client must have a certificate from one of the authorities in a PEM text; without one its handshake fails.
+    /// The same, but a client's certificate must come from one of the authorities in a PEM text: with another one its handshake fails.
     ///
     /// # Errors
     /// If the text holds no certificate, or one that can't be an authority.
-    pub fn with_client_ca_pem(&self, roots: &[u8]) -> Result<Self, TlsError> {
+    pub fn with_client_ca_pem(&self, roots: &[u8], certificates: ClientCertificates) -> Result<Self, TlsError> {
         let provider = Arc::new(ring::default_provider());
-        let roots = Arc::new(roots_from_pem(roots)?);
-        let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build()?;
-        self.with_verifier(verifier)
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots_from_pem(roots)?), provider);
+        let verifier = match certificates {
+            ClientCertificates::Required => verifier,
+            ClientCertificates::Optional => verifier.allow_unauthenticated(),
+        };
+        self.with_verifier(verifier.build()?)
     }
 
     /// From now on handshakes use what `with` has, for all clones of this. Connections that are there go on.
@@ -128,15 +147,15 @@ impl TlsClientConfig {
         Self::with_roots(roots_from_pem(roots)?)
     }
 
-    /// Trusts exactly one server certificate, the first in a PEM text, whoever signed it and whatever names it holds: the way for
-    /// two operators who exchanged certificates.
+    /// Trusts the holder of one key: that of the first certificate in a PEM text, whoever signed it and whatever names and dates it holds.
+    /// The way for two operators who exchanged certificates; a renewed one with the same key is trusted too.
     ///
     /// # Errors
     /// If the text holds no certificate.
     pub fn trusting_certificate_pem(certificate: &[u8]) -> Result<Self, TlsError> {
-        let trusted = certificates_from_pem(certificate)?.into_iter().next().ok_or(TlsError::NoCertificate)?;
+        let trusted = Certificate::from_pem(certificate)?.key_sha256;
         let provider = Arc::new(ring::default_provider());
-        let verifier = Arc::new(OneCertificate { trusted, provider: Arc::clone(&provider) });
+        let verifier = Arc::new(OneKey { trusted, provider: Arc::clone(&provider) });
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .dangerous()
@@ -180,20 +199,6 @@ impl TlsClientConfig {
     }
 }
 
-/// The SHA-256 of the first certificate in a PEM text: what an account's peer can be pinned to, and what
-/// [`Socket::certificate`](super::Socket::certificate) gives.
-///
-/// # Errors
-/// If the text holds no certificate.
-pub fn certificate_fingerprint(pem: &[u8]) -> Result<[u8; 32], TlsError> {
-    let first = certificates_from_pem(pem)?.into_iter().next().ok_or(TlsError::NoCertificate)?;
-    Ok(fingerprint(&first))
-}
-
-pub(super) fn fingerprint(certificate: &CertificateDer<'_>) -> [u8; 32] {
-    Sha256::digest(certificate).into()
-}
-
 fn roots_from_pem(pem: &[u8]) -> Result<RootCertStore, TlsError> {
     let mut store = RootCertStore::empty();
     for certificate in certificates_from_pem(pem)? {
@@ -205,100 +210,4 @@ fn roots_from_pem(pem: &[u8]) -> Result<RootCertStore, TlsError> {
 fn certificates_from_pem(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let certificates = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>()?;
     if certificates.is_empty() { Err(TlsError::NoCertificate) } else { Ok(certificates) }
-}
-
-/// Accepts one certificate, byte for byte, from a server that proves to hold its key.
-///
-/// Not the same as making it a trust anchor: that fails for self-signed certificates which call themselves an authority, as those
-/// of `openssl req -x509` do.
-#[derive(Debug)]
-struct OneCertificate {
-    trusted: CertificateDer<'static>,
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for OneCertificate {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        if end_entity.as_ref() == self.trusted.as_ref() {
-            Ok(ServerCertVerified::assertion())
-        } else {
-            Err(rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-/// Takes any certificate of a client that proves to hold its key: whose it is, is decided after the login.
-#[derive(Debug)]
-struct AnyCertificate {
-    provider: Arc<CryptoProvider>,
-}
-
-impl ClientCertVerifier for AnyCertificate {
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
-    }
-
-    fn client_auth_mandatory(&self) -> bool {
-        false
-    }
-
-    fn verify_client_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _now: UnixTime,
-    ) -> Result<ClientCertVerified, rustls::Error> {
-        Ok(ClientCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
 }
