@@ -3,7 +3,7 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-use ilp_clp::ws::{Socket, SocketLimits, TlsClientConfig, dial};
+use ilp_clp::ws::{Certificate, Listener, Socket, SocketLimits, TlsClientConfig, TlsServerConfig, dial};
 use ilp_oer::clp::{Body, Dialect, Entry, Extensions, Packet, ProtocolData};
 use ilp_oer::sub::{Setup, names};
 use std::future::poll_fn;
@@ -26,6 +26,21 @@ impl Own {
     fn new() -> Self {
         let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         Self { pem: certified.cert.pem(), key: certified.signing_key.serialize_pem() }
+    }
+
+    /// Another certificate for the same key.
+    fn renewed(&self) -> Self {
+        let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+        params.serial_number = Some(7_u64.into());
+        params.not_after = rcgen::date_time_ymd(2051, 12, 31);
+        let pem = params.self_signed(&rcgen::KeyPair::from_pem(&self.key).unwrap()).unwrap().pem();
+        Self { pem, key: self.key.clone() }
+    }
+
+    /// As the connector shows it.
+    fn key_sha256(&self) -> String {
+        let key = Certificate::from_pem(self.pem.as_bytes()).unwrap().key_sha256;
+        format!("sha256:{}", key.map(|byte| format!("{byte:02x}")).concat())
     }
 
     fn trusted(&self) -> TlsClientConfig {
@@ -147,6 +162,8 @@ async fn sighup_reads_certificates_again_and_a_bad_one_changes_nothing() {
 
     running.write("key.pem", &new.key);
     running.signal("-HUP").await;
+    let line = running.says(&format!("SIGHUP: the certificate on {url} is for localhost, valid until ")).await;
+    assert!(line.ends_with(&new.key_sha256()), "{line}");
     running.says("certificates read again for 1 listener,").await;
     assert!(connect(&url, &old.trusted()).await.is_err());
     connect(&url, &new.trusted()).await.unwrap();
@@ -173,6 +190,86 @@ async fn a_pinned_account_is_refused_alike_with_another_certificate_with_none_an
     for (url, tls) in [(wss, with(&eve)), (wss, server.trusted()), (ws, server.trusted())] {
         assert_eq!(login(url, &tls, "alice", "a token of alice's").await.unwrap_err(), wrong_token);
     }
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn sighup_gives_each_listener_the_certificate_of_its_own_section() {
+    let (one, two) = (Own::new(), Own::new());
+    let files =
+        [("cert.pem", one.pem.as_str()), ("key.pem", &one.key), ("2.pem", &two.pem), ("2.key", &two.key), ("token", "a token of alice's")];
+    // Both take any free port, so nothing but their order tells them apart.
+    let config = format!("{WSS}[[listen]]\nurl = \"wss://127.0.0.1:0\"\ncert = \"2.pem\"\nkey = \"2.key\"\n{ALICE}");
+    let mut running = Running::start("two-listeners", &files, &config, 2).await;
+    let (old, renewed) = (two.renewed(), one.renewed());
+    running.write("cert.pem", &renewed.pem);
+    running.write("2.pem", &old.pem);
+    running.signal("-HUP").await;
+    running.says("certificates read again for 2 listeners").await;
+    for (url, own, other) in [(&running.urls[0], &one, &two), (&running.urls[1], &two, &one)] {
+        connect(url, &own.trusted()).await.unwrap();
+        connect(url, &other.trusted()).await.unwrap_err();
+    }
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_pinned_peer_may_renew_its_certificate_and_after_sighup_change_its_key() {
+    let (server, alice, later) = (Own::new(), Own::new(), Own::new());
+    let files = [("cert.pem", server.pem.as_str()), ("key.pem", &server.key), ("token", "a token of alice's"), ("alice.pem", &alice.pem)];
+    let config = format!("{WSS}{ALICE}certificate = \"alice.pem\"\n");
+    let mut running = Running::start("renewed", &files, &config, 1).await;
+    let url = running.urls[0].clone();
+    let come = async |own: &Own| login(&url, &own.shown_by(&server.trusted()), "alice", "a token of alice's").await;
+    come(&alice).await.unwrap();
+    come(&alice.renewed()).await.unwrap();
+    come(&later).await.unwrap_err();
+    running.write("alice.pem", &later.pem);
+    running.signal("-HUP").await;
+    running.says("and 1 pinned account; nothing else is").await;
+    come(&later).await.unwrap();
+    come(&alice).await.unwrap_err();
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_connector_that_dials_trusts_its_peers_key_alone_and_shows_its_own_certificate() {
+    let (ann, bob, eve) = (Own::new(), Own::new(), Own::new());
+    let listener = TlsServerConfig::from_pem(bob.pem.as_bytes(), bob.key.as_bytes()).unwrap().asking_for_certificates().unwrap();
+    let mut bobs = Listener::bind("127.0.0.1:0", Some(listener), SocketLimits::default()).await.unwrap();
+    let port = bobs.local_addr().unwrap().port();
+    let config = format!(
+        "address = \"test.ann\"\n[[account]]\nname = \"bob\"\nasset = \"XRP\"\nscale = 6\ntoken = {{ file = \"token\" }}\n\
+         url = \"wss://127.0.0.1:{port}\"\nca = \"bob.pem\"\ncert = \"cert.pem\"\nkey = \"key.pem\"\n"
+    );
+    let files = [("cert.pem", ann.pem.as_str()), ("key.pem", &ann.key), ("token", "a token of bob's"), ("bob.pem", &eve.pem)];
+    let mut running = Running::start("dials", &files, &config, 0).await;
+    let why = format!("the server has another key than the one that is trusted: its certificate's is {}", bob.key_sha256());
+    tokio::select! {
+        _ = running.says(&why) => {}
+        socket = bobs.accept() => panic!("{socket:?}"),
+    }
+    running.write("bob.pem", &bob.renewed().pem);
+    running.signal("-HUP").await;
+    let socket = timeout(PATIENCE, bobs.accept()).await.unwrap();
+    let shown = socket.certificate().unwrap();
+    assert_eq!(shown, Certificate::from_pem(ann.pem.as_bytes()).unwrap().key_sha256);
+    running.says("certificates read again for 0 listeners, 1 peer that we dial").await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn where_certificates_are_optional_a_client_may_come_without_but_not_with_a_strangers() {
+    let (server, alice, eve) = (Own::new(), Own::new(), Own::new());
+    let files = [("cert.pem", server.pem.as_str()), ("key.pem", &server.key), ("token", "a token of alice's"), ("clients.pem", &alice.pem)];
+    let config = format!("{}client_ca = \"clients.pem\"\nclient_certificates = \"optional\"\n{ALICE}", WSS);
+    let running = Running::start("optional", &files, &config, 1).await;
+    let url = &running.urls[0];
+    for tls in [alice.shown_by(&server.trusted()), server.trusted()] {
+        login(url, &tls, "alice", "a token of alice's").await.unwrap();
+    }
+    let refused = login(url, &eve.shown_by(&server.trusted()), "alice", "a token of alice's").await.unwrap_err();
+    assert!(!refused.contains("F00"), "{refused}");
     running.stop().await;
 }
 
