@@ -3,10 +3,10 @@
 
 use bytes::Bytes;
 use ilp_clp::{
-    Answer, Credentials, IncomingAnswer, IncomingRequest, Protocols, Request, Session, SessionConfig, SessionEvent, Setup, SetupConfig,
-    SetupEvent, SetupFailure,
+    Answer, Credentials, IncomingAnswer, IncomingRequest, InterledgerError, Protocols, Request, Session, SessionConfig, SessionEvent,
+    Setup, SetupConfig, SetupEvent, SetupFailure,
 };
-use ilp_oer::clp::{Dialect, Entry, Fulfill, Prepare, ProtocolData};
+use ilp_oer::clp::{Dialect, Entry, Fulfill, Prepare, ProtocolData, RejectionReason};
 use ilp_oer::{Address, Amount, Condition, ErrorCode, Fulfillment, Timestamp, TransferId, sub};
 
 fn now() -> Timestamp {
@@ -218,6 +218,27 @@ fn wrong_token_and_unknown_account_get_the_same_bytes() {
         frames
     };
     assert_eq!(refusal("alice", "wrong"), refusal("nobody at all", "secret"));
+}
+
+#[test]
+fn a_server_that_repeats_our_token_does_not_get_it_into_our_log() {
+    for (says, kept) in [("who is alice?", true), ("wrong token secret of alice", false)] {
+        let mut client = End::client(Dialect::Named, "alice", "secret");
+        let mut server = Session::new(SessionConfig::default());
+        let mut events = Vec::new();
+        server.handle_frame(client.frames.remove(0), &mut events).unwrap();
+        let [SessionEvent::Request { id, .. }] = events[..] else { panic!("{events:?}") };
+        let by = address("test.node");
+        let error = InterledgerError::new(ErrorCode::F00_BAD_REQUEST, "Bad Request", by.as_addr(), now(), says.as_bytes()).unwrap();
+        let reason = RejectionReason::from_bytes(error.as_bytes()).unwrap();
+        let mut frames = Vec::new();
+        server.answer(id, Answer::Error { reason, data: ProtocolData::EMPTY }, &mut frames).unwrap();
+        client.take(frames.remove(0));
+        let [SetupEvent::Failed(failure)] = &client.events[..] else { panic!("{:?}", client.events) };
+        let said = format!("{failure} {failure:?}");
+        assert_eq!((said.contains(says), said.contains("secret")), (kept, false), "{said}");
+        assert!(said.contains("F00"), "{said}");
+    }
 }
 
 #[test]

@@ -254,3 +254,26 @@ fn damage_costs_at_most_the_connection() {
     }
     assert!(server.out.close.is_some() && server.out.events.is_empty() && server.out.frames.is_empty());
 }
+
+#[test]
+fn no_debug_output_holds_a_token() {
+    let own = address("test.ann");
+    for protocol in FORMS {
+        let link = ClpLink::outgoing(&own, protocol, b"ann", b"tell-nobody");
+        let before = format!("{link:?}");
+        let mut ann = End::new(link);
+        let sent = format!("{:?} {:?}", ann.link, ann.out);
+        let path = if protocol == PeerProtocol::Clp2017 { "/ann/tell-nobody" } else { "/" };
+        let mut bob = End::new(ClpLink::incoming(&own, path));
+        ann.deliver_to(&mut bob);
+        bob.link.tick(at(1_000), &mut bob.out);
+        let heard = format!("{:?} {:?}", bob.link, bob.out);
+        assert!(
+            bob.out.events.iter().any(|event| matches!(event, LinkEvent::Authenticate(it) if **it.token == *b"tell-nobody")),
+            "{heard}"
+        );
+        for text in [before, sent, heard] {
+            assert!(!text.contains("tell-nobody") && !text.contains("[116, 101, 108, 108"), "{protocol:?}: {text}");
+        }
+    }
+}

@@ -209,6 +209,11 @@ fn a_wrong_value_is_shown_with_its_place_and_what_it_should_be() {
                 "4:7: error: listen 1: url is \"http://127.0.0.1:7768\", but must be ws:// or wss://",
             ),
             ("\"ws://127.0.0.1:7768\"", "\"ws://127.0.0.1\"", "4:7: error: listen 1: url is \"ws://127.0.0.1\", which has no port"),
+            (
+                "\"ws://127.0.0.1:7768\"",
+                "\"ws://127.0.0.1:7768/name/secret\"",
+                "4:7: error: listen 1: url is \"ws://127.0.0.1:7768\", but a path has no place here",
+            ),
             ("\"ws://127.0.0.1:7768\"", "\"ws://127.0.0.1:77680\"", "4:7: error: listen 1: url…whose port must be a number from 0"),
             ("\"bob\"", "\"b.ob\"", "7:8: error: account \"b.ob\": name can't be used: …'.'"),
             ("\"bob\"", "3", "7:8: error: account 1: name must be a text in quotation marks, not an integer"),
@@ -273,7 +278,7 @@ fn a_wrong_value_is_shown_with_its_place_and_what_it_should_be() {
                 "4:8: error: store: kind is \"memroy\", which is no store; did you mean \"memory\"?",
             ),
             ("[[account]]", "[account]", "6:1: error: there can be several account entries: write [[account]]"),
-        ][..27],
+        ][..28],
     );
 }
 

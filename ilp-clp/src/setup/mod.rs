@@ -13,6 +13,7 @@ use crate::{InterledgerError, ProtocolBuffer};
 use bytes::Bytes;
 use ilp_oer::clp::{Dialect, Entry, Protocol, ProtocolData};
 use ilp_oer::{Address, ErrorCode, Timestamp, sub};
+use zeroize::Zeroizing;
 
 /// The start of a connection, as a pure state machine above a [`Session`].
 ///
@@ -38,8 +39,8 @@ pub struct Setup {
 enum State {
     /// Client: about to send 0.1; or, without credentials, of 2017, where there is nothing to send.
     Dialled(Option<Credentials>),
-    /// Client: 0.1 is on its way.
-    Asking,
+    /// Client: 0.1 is on its way, with these.
+    Asking(Credentials),
     /// Server of 2017: about to ask whether the path's credentials are right.
     Path(Credentials),
     /// Server: nothing heard yet.
@@ -89,7 +90,7 @@ impl Setup {
             State::Dialled(Some(credentials)) => {
                 let Credentials { account, token, target } = &credentials;
                 if self.ask(&sub::Setup::Authenticate { token, account, target }, session, now, frames) {
-                    self.state = State::Asking;
+                    self.state = State::Asking(credentials);
                 } else {
                     events.push(SetupEvent::Failed(SetupFailure::Credentials));
                 }
@@ -208,7 +209,7 @@ impl Setup {
     }
 
     fn ask(&mut self, request: &sub::Setup<'_>, session: &mut Session, now: Timestamp, frames: &mut Vec<Bytes>) -> bool {
-        let Ok(data) = request.to_vec() else { return false };
+        let Ok(data) = request.to_vec().map(Zeroizing::new) else { return false };
         let dialect = session.dialect().unwrap_or(Dialect::Named);
         session.set_dialect(dialect);
         let entries = [setup_entry(dialect, &data)];
@@ -247,8 +248,12 @@ impl Setup {
                 self.ask(&sub::Setup::Protocols(sub::ProtocolList::new(&list)), session, now, frames);
             }
             (_, answer) => {
-                self.state = State::Refused;
+                let ours = std::mem::replace(&mut self.state, State::Refused);
                 events.push(SetupEvent::Failed(match answer {
+                    IncomingAnswer::Error { reason, .. } if repeats_token(&ours, reason.as_bytes()) => {
+                        let text = "what the server says is left out: our token is in it";
+                        SetupFailure::Refused(InterledgerError::ours(reason.code(), &self.config.address, now, text))
+                    }
                     IncomingAnswer::Error { reason, .. } => SetupFailure::Refused(reason),
                     IncomingAnswer::TimedOut => SetupFailure::TimedOut,
                     IncomingAnswer::Lost => SetupFailure::Closed,
@@ -312,6 +317,12 @@ impl Setup {
             let _ = session.answer(id, Answer::Error { reason, data: ProtocolData::EMPTY }, frames);
         }
     }
+}
+
+/// Whether the server's words, which will be logged, hold the token that we have told it.
+fn repeats_token(state: &State, words: &[u8]) -> bool {
+    let State::Asking(Credentials { token, .. }) = state else { return false };
+    !token.is_empty() && words.windows(token.len()).any(|part| part == token.as_slice())
 }
 
 fn respond(content: &sub::Setup<'_>, id: u32, session: &mut Session, frames: &mut Vec<Bytes>) {

@@ -75,6 +75,15 @@ impl Url {
         Self { path: joined.into(), ..self.clone() }
     }
 
+    /// What of a text that should be a URL can stand in a message: scheme, host and port. A user, a path or a query may hold a secret,
+    /// however wrong they are where they stand.
+    pub fn public_part(text: &str) -> String {
+        let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let host = authority.rsplit('@').next().unwrap_or_default();
+        format!("{scheme}{}{host}", if scheme.is_empty() { "" } else { "://" })
+    }
+
     fn authority(&self) -> String {
         let default_port = if self.tls { 443 } else { 80 };
         let brackets = self.host.contains(':');
@@ -199,6 +208,22 @@ mod tests {
         let url = parse("ws://a?key=1").unwrap();
         assert_eq!(url.path(), "/?key=1");
         assert_eq!(request_uri(&url).unwrap().to_string(), "ws://a/?key=1");
+    }
+
+    #[test]
+    fn the_public_part_of_a_text_is_scheme_host_and_port() {
+        for (text, shown) in [
+            ("ws://127.0.0.1:1", "ws://127.0.0.1:1"),
+            ("http://a/", "http://a"),
+            ("ws://a:1/name/secret", "ws://a:1"),
+            ("ws://user:secret@a:1", "ws://a:1"),
+            ("ws://a?secret#@b", "ws://a"),
+            ("a:1/secret", "a:1"),
+            ("secret@a", "a"),
+            ("://secret@", ""),
+        ] {
+            assert_eq!(Url::public_part(text), shown, "{text}");
+        }
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub enum BindError {
     /// The URL isn't one to listen on.
     #[error("can't listen on {url:?}: {source}")]
     Url {
-        /// As given.
+        /// As given, up to where a path would begin.
         url: String,
         /// What is wrong with it.
         source: UrlError,
@@ -34,7 +34,7 @@ pub enum BindError {
     /// `wss` without a certificate, or `ws` with one.
     #[error("can't listen on {url:?}: {why}")]
     Tls {
-        /// As given.
+        /// Without its path.
         url: String,
         /// What doesn't go together.
         why: &'static str,
@@ -42,7 +42,7 @@ pub enum BindError {
     /// The operating system refuses it.
     #[error("can't listen on {url:?}: {source}")]
     Io {
-        /// As given.
+        /// Without its path.
         url: String,
         /// Why.
         source: io::Error,
@@ -53,16 +53,17 @@ impl ClpListener {
     /// Listens on the host and port of a URL, `ws://127.0.0.1:7768` or `wss://…`; port 0 takes a free one. `connector` is the address
     /// of the connector that it is for.
     pub async fn bind(connector: Address, url: &str, tls: Option<TlsServerConfig>) -> Result<Self, BindError> {
-        let parsed: Url = url.parse().map_err(|source| BindError::Url { url: url.into(), source })?;
+        let parsed: Url = url.parse().map_err(|source| BindError::Url { url: Url::public_part(url), source })?;
+        let shown = parsed.to_string();
         let why = match (parsed.is_tls(), tls.is_some()) {
             (true, false) => Some("wss needs a certificate and its key"),
             (false, true) => Some("a certificate is of no use with ws: write wss"),
             _ => None,
         };
         if let Some(why) = why {
-            return Err(BindError::Tls { url: url.into(), why });
+            return Err(BindError::Tls { url: shown, why });
         }
-        let io = |source| BindError::Io { url: url.into(), source };
+        let io = |source| BindError::Io { url: shown.clone(), source };
         let secure = tls.is_some();
         let listener = Listener::bind((parsed.host(), parsed.port()), tls, SocketLimits::default()).await.map_err(io)?;
         let local = listener.local_addr().map_err(io)?;
@@ -96,6 +97,26 @@ impl Endpoint for ClpListener {
             if !connections.offer(NewConnection { transport, link, account: None, peer, alive: None }).await {
                 return;
             }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_error_shows_nothing_of_a_url_but_scheme_host_and_port() {
+        for (url, shown) in [
+            ("wss://127.0.0.1:1/name/hush", "\"wss://127.0.0.1:1\""),
+            ("ws://user:hush@127.0.0.1:1", "\"ws://127.0.0.1:1\""),
+            ("http://127.0.0.1/hush", "\"http://127.0.0.1\""),
+            ("127.0.0.1:1/hush", "\"127.0.0.1:1\""),
+            ("ws://192.0.2.1:1/hush", "\"ws://192.0.2.1:1\""),
+        ] {
+            let error = ClpListener::bind("test.ann".parse().unwrap(), url, None).await.unwrap_err();
+            assert!(error.to_string().contains(shown) && !format!("{error} {error:?}").contains("hush"), "{error:?}");
         }
     }
 }
