@@ -208,6 +208,34 @@ async fn nothing_of_a_path_is_in_debug_output() {
 }
 
 #[test]
+fn an_error_about_a_damaged_key_shows_nothing_of_the_key() {
+    let own = Own::signed_by_itself("a");
+    let whole = own.key.replace(['\n', '\r'], "");
+    let base64 = whole.trim_start_matches("-----BEGIN PRIVATE KEY-----").trim_end_matches("-----END PRIVATE KEY-----");
+    let damaged = [
+        whole.clone(),
+        whole.replace("-----END PRIVATE KEY-----", ""),
+        own.key.replace("-----END PRIVATE KEY-----", ""),
+        own.key.replace("-----\n", "-----\n!"),
+        base64.to_owned(),
+    ];
+    let decimal = |text: &str| text.bytes().map(|byte| byte.to_string()).collect::<Vec<_>>().join(", ");
+    let (start, decimals) = (&base64[..20], decimal(&base64[..20]));
+    for key in damaged {
+        let errors = [
+            TlsServerConfig::from_pem(own.pem.as_bytes(), key.as_bytes()).unwrap_err(),
+            TlsServerConfig::from_pem(key.as_bytes(), key.as_bytes()).unwrap_err(),
+            own.trusted().with_certificate_pem(own.pem.as_bytes(), key.as_bytes()).unwrap_err(),
+            TlsClientConfig::trusting_certificate_pem(key.as_bytes()).unwrap_err(),
+        ];
+        for error in errors {
+            let said = format!("{error} {error:?}");
+            assert!(!said.contains(start) && !said.contains(&decimals), "{said}");
+        }
+    }
+}
+
+#[test]
 fn damaged_client_certificates_have_clear_errors() {
     let (own, other) = (Own::signed_by_itself("a"), Own::signed_by_itself("b"));
     let trusting = own.trusted();

@@ -53,9 +53,9 @@ pub enum ClientCertificates {
 /// Why certificates or keys can't be used.
 #[derive(Debug, Error)]
 pub enum TlsError {
-    /// The PEM text is damaged, or holds no key.
+    /// The PEM text is damaged, or holds no key. Only what is wrong, never what is there: it may be a key.
     #[error("cannot read the PEM text: {0}")]
-    Pem(#[from] rustls::pki_types::pem::Error),
+    Pem(&'static str),
     /// The PEM text holds no certificate.
     #[error("no certificate in the PEM text")]
     NoCertificate,
@@ -65,6 +65,21 @@ pub enum TlsError {
     /// No client could be verified by these authorities.
     #[error("cannot verify clients: {0}")]
     Verifier(#[from] rustls::server::VerifierBuilderError),
+}
+
+/// The library's own errors quote the text, which is all of a key that stands on one line.
+impl From<rustls::pki_types::pem::Error> for TlsError {
+    fn from(error: rustls::pki_types::pem::Error) -> Self {
+        use rustls::pki_types::pem::Error;
+        Self::Pem(match error {
+            Error::MissingSectionEnd { .. } => "a section has no END line of its own",
+            Error::IllegalSectionStart { .. } => "a BEGIN line isn't a line of its own",
+            Error::Base64Decode(_) => "what is between BEGIN and END isn't base64",
+            Error::NoItemsFound => "there is no private key in it",
+            Error::SectionTooLarge => "a section is too large",
+            _ => "it is damaged",
+        })
+    }
 }
 
 impl TlsServerConfig {
