@@ -325,6 +325,54 @@ async fn no_secret_is_ever_said() {
 }
 
 #[tokio::test]
+async fn no_secret_of_a_wrong_configuration_is_ever_said() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("tls-wrong-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let own = Own::new();
+    let one_line = own.key.replace(['\n', '\r'], "");
+    let key_begins: String = one_line.chars().skip(27).take(16).collect();
+    for (name, text) in [
+        ("cert.pem", own.pem.as_str()),
+        ("one-line.key", &one_line),
+        ("key.pem", &own.key),
+        ("token", "hush hush/hush"),
+        ("good", "hush-hush-hush-hush"),
+    ] {
+        std::fs::write(folder.join(name), text).unwrap();
+    }
+    let top = "address = \"test.ann\"\n";
+    let account = "[[account]]\nname = \"bob\"\nasset = \"XRP\"\nscale = 6\n";
+    let listen = |url: &str, key: &str| format!("{top}[[listen]]\nurl = \"{url}\"\ncert = \"cert.pem\"\nkey = \"{key}\"\n");
+    let wrong = [
+        listen("wss://127.0.0.1:0", "one-line.key"),
+        listen("wss://127.0.0.1:0/bob/hush-hush", "key.pem"),
+        listen("wss://bob:hush-hush@127.0.0.1:0", "key.pem"),
+        format!("{top}{account}token = {{ file = \"token\" }}\nprotocol = \"clp-2017\"\nurl = \"ws://127.0.0.1:1\"\n"),
+        format!("{top}{account}token = {{ file = \"good\" }}\nurl = \"http://127.0.0.1:1/bob/hush-hush\"\n"),
+        format!("{top}{account}token = {{ file = \"good\" }}\nurl = \"ws://bob:hush-hush@127.0.0.1:1/\"\n"),
+        format!("{top}{account}token = {{ file = \"good\" }}\nurl = \"ws://bob.example/hush-hush\"\nca = \"key.pem\"\n"),
+        format!("{top}{account}token = {{ file = \"good\" }}\nurl = \"wss://bob.example/hush-hush\"\nca = \"one-line.key\"\n"),
+        format!("{top}{account}token = {{ file = \"good\" }}\ncertificate = \"one-line.key\"\n"),
+        format!("{top}{account}token = \"hush-hush\"\n"),
+    ];
+    for text in wrong {
+        let file = folder.join("ann.toml");
+        std::fs::write(&file, &text).unwrap();
+        for arguments in [&["--check"][..], &[]] {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_connector"));
+            let output = timeout(PATIENCE, command.args(arguments).arg(&file).kill_on_drop(true).output()).await.unwrap().unwrap();
+            let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+            assert!(matches!(output.status.code(), Some(3 | 4)) && said.contains("error: "), "{text}\n{said}");
+            let decimals = key_begins.bytes().map(|byte| byte.to_string()).collect::<Vec<_>>().join(", ");
+            for secret in ["hush", &key_begins, &decimals] {
+                assert!(!said.contains(secret), "{text}\n{said}");
+            }
+        }
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[tokio::test]
 async fn what_is_not_encrypted_and_leaves_the_machine_is_warned_of() {
     let files = [("token", "a token of alice's")];
     let config = format!("address = \"test.ann\"\n[[listen]]\nurl = \"ws://0.0.0.0:0\"\n{ALICE}");

@@ -387,6 +387,30 @@ fn certificates_are_looked_at() {
     assert_eq!(tls("junk.pem", "key.pem"), Some(Severity::Unusable));
     assert_eq!(tls("cert.pem", "junk.pem"), Some(Severity::Unusable));
     assert_eq!(tls("cert.pem", "missing.pem"), Some(Severity::Error));
+    let clients = |lines: &str| {
+        let wss = format!("\"wss://127.0.0.1:7768\"\ncert = \"cert.pem\"\nkey = \"key.pem\"\n{lines}");
+        let mut found = problems_in(&GOOD.replace("\"ws://127.0.0.1:7768\"", &wss), &folder);
+        // Whether others can read the key depends on who runs the tests.
+        found.retain(|problem| !problem.contains("every user of this machine can read"));
+        found
+    };
+    assert_eq!(clients("client_ca = \"cert.pem\""), Vec::<String>::new());
+    assert_eq!(clients("client_ca = \"cert.pem\"\nclient_certificates = \"optional\""), Vec::<String>::new());
+    let found = clients("client_ca = \"cert.pem\"\nclient_certificates = \"optinal\"");
+    assert!(found.len() == 1 && found[0].contains("which is neither; did you mean \"optional\"?"), "{found:?}");
+    let found = clients("client_certificates = \"required\"");
+    assert!(found.len() == 1 && found[0].starts_with("7:23: error: listen 1: client_certificates says what is asked"), "{found:?}");
+    let pinned = GOOD.replace("scale = 6", "scale = 6\ncertificate = \"cert.pem\"");
+    let found = problems_in(&pinned, &folder);
+    assert!(
+        found.len() == 1 && found[0].contains("warning: account \"bob\" has a certificate, so its token counts only over wss://"),
+        "{found:?}"
+    );
+    let mut old = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    old.not_after = rcgen::date_time_ymd(2020, 1, 2);
+    std::fs::write(folder.join("cert.pem"), old.self_signed(&one.signing_key).unwrap().pem()).unwrap();
+    let found = clients("");
+    assert!(found.len() == 1 && found[0].ends_with("warning: listen 1: cert has expired at 2020-01-02T00:00:00.000Z"), "{found:?}");
     let dial = GOOD.replace("scale = 6", "scale = 6\nurl = \"wss://bob.example\"\nca = \"cert.pem\"");
     assert_eq!(problems_in(&dial, &folder), Vec::<String>::new());
     let found = problems_in(&dial.replace("cert.pem", "junk.pem"), &folder);
