@@ -2,6 +2,9 @@
 //!
 //! [`dial`] and [`Listener`] make [`Socket`]s. A socket is polled, so that its owner can drain all frames that are ready, queue what
 //! it answers, and flush once: a flush per frame costs ten times as much.
+//!
+//! No secret is in the errors and the debug output of what is here. The WebSocket library, though, writes requests and frames with all
+//! that is in them to the `log` crate's `trace` level: a logger should leave out that level of `tungstenite`.
 
 mod alive;
 mod dial;
