@@ -94,13 +94,18 @@ impl<'t> Engine<'t> {
     /// The first input that broke something, made small, and how it broke; or that the corpus can't be read.
     pub fn run(&mut self, limits: Limits, mut progress: impl FnMut(&Figures)) -> io::Result<Result<(), (Vec<u8>, Finding)>> {
         let began = Instant::now();
+        let mut next = began;
         let kept = corpus::load(self.target.name)?.into_iter().map(|(_, input)| input);
         for input in (self.target.seeds)().into_iter().chain(kept) {
+            // Said here too: whoever watches takes long silence for one input that never ends.
+            if Instant::now() >= next {
+                progress(&self.figures);
+                next = Instant::now() + Duration::from_secs(1);
+            }
             if let Err(finding) = self.input(&input, true) {
                 return Ok(Err((self.minimised(&input, &finding), finding)));
             }
         }
-        let mut next = began;
         loop {
             let now = Instant::now();
             self.figures.millis = u64::try_from(now.duration_since(began).as_millis()).unwrap_or(u64::MAX);

@@ -27,6 +27,15 @@ struct Outcome {
 struct Finding {
     file: PathBuf,
     what: String,
+    /// The input in hex, so that whoever has only the output of a run can try it again.
+    input: String,
+}
+
+impl Finding {
+    fn new(file: PathBuf, what: String) -> io::Result<Self> {
+        let input = hex::encode(std::fs::read(&file)?);
+        Ok(Self { file, what, input })
+    }
 }
 
 struct Job {
@@ -71,7 +80,7 @@ pub(super) fn run(run: &Run) -> io::Result<bool> {
                 at += 1;
             }
         }
-        if shown.elapsed() >= Duration::from_secs(1) {
+        if shown.elapsed() >= PROGRESS_EVERY {
             shown = Instant::now();
             show_progress(&jobs)?;
         }
@@ -126,7 +135,7 @@ fn take_line(hear: &Receiver<Said>, jobs: &mut [Job]) -> io::Result<()> {
     job.watch.heard();
     match line.map(|line| serde_json::from_str(&line)).transpose()? {
         Some(Line::Figures(figures)) => job.figures = figures,
-        Some(Line::Found { file, place, message }) => job.findings.push(Finding { file, what: format!("{place}: {message}") }),
+        Some(Line::Found { file, place, message }) => job.findings.push(Finding::new(file, format!("{place}: {message}"))?),
         Some(Line::Done) => {}
         None => job.done = true,
     }
@@ -140,7 +149,7 @@ fn keep_current(job: &mut Job, what: String) -> io::Result<()> {
     let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
     let input = rest.get(..length).unwrap_or(rest);
     let small = minimise::minimise(job.target.shapes, input, MINIMISE_TIME, |input| kills(job.target, &job.current, input));
-    job.findings.push(Finding { file: corpus::save_found(job.target.name, &small)?, what });
+    job.findings.push(Finding::new(corpus::save_found(job.target.name, &small)?, what)?);
     Ok(())
 }
 
@@ -183,10 +192,16 @@ fn finish(mut job: Job, status: ExitStatus, run: &Run, outcomes: &mut Vec<Outcom
     } else {
         writeln!(out, "{}", row(&outcome))?;
     }
-    for Finding { file, what } in &outcome.findings {
-        writeln!(io::stderr(), "{}: {what}\n  again: tests/fuzz/run replay {}", outcome.target, relative(file).display())?;
-    }
+    say_findings(&outcome)?;
     outcomes.push(outcome);
+    Ok(())
+}
+
+fn say_findings(outcome: &Outcome) -> io::Result<()> {
+    for Finding { file, what, input } in &outcome.findings {
+        let file = relative(file);
+        writeln!(io::stderr(), "{}: {what}\n  input: {input}\n  again: tests/fuzz/run replay {}", outcome.target, file.display())?;
+    }
     Ok(())
 }
 
@@ -218,6 +233,8 @@ fn show_progress(jobs: &[Job]) -> io::Result<()> {
 fn summary(run: &Run, outcomes: &[Outcome]) -> io::Result<()> {
     let runs: u64 = outcomes.iter().map(|outcome| outcome.figures.runs).sum();
     let findings: usize = outcomes.iter().map(|outcome| outcome.findings.len()).sum();
+    // Again, where they aren't lost among what was said meanwhile.
+    outcomes.iter().try_for_each(say_findings)?;
     let mut out = io::stdout().lock();
     if run.json {
         writeln!(out, "{}", serde_json::json!({ "targets": outcomes.len(), "runs": runs, "seed": run.seed, "findings": findings }))
@@ -234,3 +251,4 @@ fn relative(file: &Path) -> PathBuf {
 }
 
 const MINIMISE_TIME: Duration = Duration::from_secs(30);
+const PROGRESS_EVERY: Duration = Duration::from_secs(10);
