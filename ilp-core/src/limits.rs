@@ -33,7 +33,7 @@ pub struct Limits {
     /// Milliseconds for a handshake. Default 10,000: several round trips on a bad line.
     pub handshake_ms: u32,
     /// Connections with a finished handshake and nobody's name; one more closes the oldest. Default 128, at about 45 KiB each: an honest
-    /// peer's is known after one round trip.
+    /// peer's is known after one round trip. Handshakes, and connections that are being closed, have limits of their own and aren't counted.
     pub unauthenticated: usize,
     /// Milliseconds until such a connection is closed. Default 10,000.
     pub unauthenticated_ms: u32,

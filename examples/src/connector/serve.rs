@@ -5,7 +5,7 @@ use super::{Exit, Log, Signals};
 use crate::config::{self, Checked, Config, Store};
 use crate::show::{Table, counted, units};
 use ilp_core::Tokens;
-use ilp_core::runtime::{Connector, ConnectorBuilder, StopReport};
+use ilp_core::runtime::{Connector, ConnectorBuilder, Notice, StopReport};
 use ilp_core::store::MemoryStore;
 use ilp_plugins::clp::{ClpDialler, ClpListener};
 use std::io::Write;
@@ -29,7 +29,10 @@ pub(super) async fn serve(config: Config, file: &Path, patience: Duration, log: 
     let places: Vec<String> = listeners.iter().map(ClpListener::url).collect();
     let notices = log.clone();
     let tokens = Arc::new(Tokens::new());
-    let mut builder = build(&config, &tokens).on_notice(move |notice| notices.line(notice));
+    let mut builder = build(&config, &tokens).on_notice(move |notice| match notice {
+        Notice::Disconnected { account: None, .. } | Notice::AuthenticationFailed { .. } => notices.stranger(notice),
+        _ => notices.line(notice),
+    });
     for listener in listeners {
         builder = builder.endpoint(listener);
     }
