@@ -12,6 +12,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use thiserror::Error;
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use zeroize::Zeroizing;
 
@@ -24,6 +26,7 @@ pub struct Socket {
     /// May hold a token.
     path: Zeroizing<String>,
     remote: SocketAddr,
+    frame_bytes_max: usize,
     outgoing: VecDeque<Bytes>,
     outgoing_bytes: usize,
     unflushed: bool,
@@ -86,6 +89,7 @@ impl Socket {
             ws,
             path,
             remote,
+            frame_bytes_max: limits.frame_bytes_max,
             outgoing: VecDeque::new(),
             outgoing_bytes: 0,
             unflushed: false,
@@ -138,6 +142,7 @@ impl Socket {
                     Err(gone) => gone,
                 },
             };
+            self.say_why(cx, &failure);
             if received == 0 {
                 return Poll::Ready(Err(failure));
             }
@@ -220,6 +225,23 @@ impl Socket {
                 }
                 Ok(())
             }
+        }
+    }
+
+    /// Tells a peer that broke the rules which of them, if that can be said at once (RFC 6455, section 7.4.1).
+    fn say_why(&mut self, cx: &mut Context<'_>, failure: &SocketError) {
+        let (code, reason) = match failure {
+            SocketError::Text => (CloseCode::Unsupported, "packets are binary frames".into()),
+            SocketError::TooLarge => (CloseCode::Size, format!("a frame is {} bytes at most", self.frame_bytes_max).into()),
+            SocketError::Protocol(_) => (CloseCode::Protocol, "".into()),
+            SocketError::Closed | SocketError::Silent | SocketError::Stalled { .. } | SocketError::Io(_) => return,
+        };
+        let mut ws = Pin::new(&mut self.ws);
+        // If it can't be said, the end of the connection has to say it.
+        if let Poll::Ready(Ok(())) = ws.as_mut().poll_ready(cx)
+            && ws.as_mut().start_send(Message::Close(Some(CloseFrame { code, reason }))).is_ok()
+        {
+            let _ = ws.poll_flush(cx);
         }
     }
 
