@@ -253,4 +253,5 @@ const INPUT_BYTES_MAX: usize = 16 << 10;
 /// Longer inputs aren't kept in the repository.
 const KEPT_BYTES_MAX: usize = 2 << 10;
 const FEATURES_MAX: usize = 100_000;
-const MINIMISE_TIME: Duration = Duration::from_secs(10);
+/// Less than the parent lets a child be silent.
+const MINIMISE_TIME: Duration = Duration::from_secs(4);
