@@ -247,14 +247,17 @@ impl Session {
     fn write(&mut self, request_id: u32, body: Body<'_>, frames: &mut Vec<Bytes>) -> Result<(), EncodeError> {
         let packet = Packet { request_id, body: if self.short_errors { shortened(body) } else { body } };
         let length = packet.encoded_len();
-        if self.out.capacity() < length {
-            self.out.reserve(length.max(CHUNK_BYTES));
+        // A large frame has memory of its own: the rest of a shared piece would hold on to all of it when the frame is long gone.
+        let mut own = BytesMut::new();
+        let out = if length > CHUNK_BYTES { &mut own } else { &mut self.out };
+        if out.capacity() < length {
+            out.reserve(length.max(CHUNK_BYTES));
         }
-        if let Err(error) = packet.encode(&mut self.out) {
-            self.out.clear();
+        if let Err(error) = packet.encode(out) {
+            out.clear();
             return Err(error);
         }
-        frames.push(self.out.split().freeze());
+        frames.push(out.split().freeze());
         self.counters.frames_out += 1;
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! What earlier runs kept, and what once broke something, goes through its target again.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+use ilp_fuzz::program::operation;
 use ilp_fuzz::target::Report;
 use ilp_fuzz::{corpus, seeds, targets, trial};
 
@@ -43,3 +44,33 @@ macro_rules! targets {
 }
 
 targets! { clp ilp sub text packet session exchange link worker config url }
+
+/// Fuzzing seldom makes inputs this large, and the corpora have none.
+#[test]
+fn large_inputs_break_nothing() {
+    trial::catch_panics();
+    let mut broken = Vec::new();
+    let mut attempt = |name: &str, what: &str, input: &[u8]| {
+        if let Err(finding) = trial::try_input(targets::named(name).unwrap(), input, &mut Report::default()) {
+            broken.push(format!("{name}, {what}: {}: {}", finding.place, finding.message));
+        }
+    };
+    for target in targets::ALL {
+        let seeds = (target.seeds)();
+        for (number, seed) in seeds.iter().enumerate().step_by(seeds.len().div_ceil(4)) {
+            attempt(target.name, &format!("seed {number} again and again"), &seed.repeat(150_000 / seed.len().max(1)));
+            attempt(target.name, &format!("seed {number} and much more"), &[&seed[..], &[b'x'; 150_000]].concat());
+        }
+    }
+    for name in ["session", "exchange", "link", "worker"] {
+        for setting in [0, 1, 4, 8, 12, 28] {
+            for size in [20_000, 66_000, 150_000] {
+                for code in 0..12 {
+                    let program = [&[setting][..], &operation(code, 0, 300, &vec![b'x'; size])].concat();
+                    attempt(name, &format!("setting {setting}, operation {code}, {size} bytes"), &program);
+                }
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{} inputs:\n{}", broken.len(), broken.join("\n"));
+}
