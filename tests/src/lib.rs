@@ -6,6 +6,7 @@ pub mod models;
 mod network;
 mod peer;
 mod peer2017;
+pub mod sim;
 
 pub use clock::JumpingClock;
 pub use network::{Network, id_of, preimage};

@@ -4,8 +4,8 @@
 //!
 //! *Inputs* are collected and given to [`Worker::step`], all that are ready at once. It returns a [`Batch`]: a commit, if money moved, and
 //! effects. The caller makes the commit durable, and when that and all earlier batches are, gives the batch to [`Worker::release`],
-//! which says what to send. Batches must be released in the order in which they were stepped; several may be on their way. Both calls
-//! may make a further step necessary: see [`Worker::next_step`].
+//! which says what to send. Batches must be released in the order in which they were stepped; several may be on their way: a
+//! [`Pipeline`] keeps account of them. Both calls may make a further step necessary: see [`Worker::next_step`].
 //!
 //! A worker whose `step` or `release` failed or panicked, or whose commit was fenced, must be dropped with all its batches; a new one
 //! is made from the store with [`Worker::open`].
@@ -18,6 +18,7 @@ mod apply;
 mod batch;
 mod claims;
 mod connections;
+mod pipeline;
 mod prepare;
 mod recover;
 mod release;
@@ -27,6 +28,7 @@ mod timers;
 
 pub use accounts::AccountError;
 pub use batch::{Batch, BatchCommit, ConnectionId, Delivery, Input, Pay, PayId, Released, ReplyId};
+pub use pipeline::{Pipeline, Retry, Untrusted};
 pub use recover::OpenError;
 pub use status::{AccountStatus, Counters, Totals, WorkerStatus};
 

@@ -26,8 +26,7 @@ impl Driver {
         }
         self.take_committed(cx)?;
         let mut released = std::mem::take(&mut self.released);
-        while self.batches.front().is_some_and(|(_, _, durable)| *durable) {
-            let Some((batch, _, _)) = self.batches.pop_front() else { break };
+        while let Some(batch) = self.pipeline.next_durable() {
             let worker = &mut self.worker;
             let release = catch_unwind(AssertUnwindSafe(|| worker.release(batch, now, &mut released)));
             release.map_err(|_| "a release panicked".to_owned())?;
@@ -40,22 +39,9 @@ impl Driver {
     }
 
     pub(super) fn commit(&mut self, batch: Batch) {
-        if batch.is_empty() {
-            return;
-        }
-        let seq = batch.commit.as_ref().map(|commit| commit.seq);
-        if let Some(commit) = &batch.commit {
-            let commit = Commit {
-                slot: self.shared.slot.clone(),
-                epoch: self.epoch,
-                seq: commit.seq,
-                blob: commit.blob.clone(),
-                balances: commit.balances.clone(),
-                cut_below: commit.cut_below,
-            };
+        if let Some(commit) = self.pipeline.push(batch) {
             self.send_commit(commit, Duration::ZERO);
         }
-        self.batches.push_back((batch, seq, seq.is_none()));
     }
 
     pub(super) fn send_commit(&mut self, commit: Commit, after: Duration) {
@@ -71,27 +57,11 @@ impl Driver {
 
     pub(super) fn take_committed(&mut self, cx: &mut Context<'_>) -> Result<(), String> {
         while let Poll::Ready(Some((commit, outcome))) = self.commits.poll_next_unpin(cx) {
-            match outcome {
-                CommitOutcome::Durable => {
-                    let batch = self.batches.iter_mut().find(|(_, seq, _)| *seq == Some(commit.seq));
-                    if let Some((_, _, durable)) = batch {
-                        *durable = true;
-                    }
-                }
-                CommitOutcome::Fenced { epoch } => {
-                    return Err(format!("another opener holds the slot (epoch {epoch}, ours was {})", self.epoch));
-                }
-                CommitOutcome::Gap { last_seq } => {
-                    let oldest = self.batches.iter().find_map(|(_, seq, durable)| seq.filter(|_| !durable));
-                    if oldest.is_none_or(|oldest| last_seq.saturating_add(1) < oldest) {
-                        return Err(format!("the store has forgotten batches after {last_seq} that it had called durable"));
-                    }
-                    self.send_commit(commit, Duration::from_millis(1));
-                }
-                CommitOutcome::Unknown { cause } => {
-                    self.shared.notices.send(Notice::CommitUnknown { seq: commit.seq, cause });
-                    self.send_commit(commit, Duration::from_millis(5));
-                }
+            if let CommitOutcome::Unknown { cause } = &outcome {
+                self.shared.notices.send(Notice::CommitUnknown { seq: commit.seq, cause: cause.clone() });
+            }
+            if let Some(retry) = self.pipeline.outcome(commit, outcome).map_err(|untrusted| untrusted.to_string())? {
+                self.send_commit(retry.commit, retry.after);
             }
         }
         Ok(())

@@ -17,7 +17,7 @@ use crate::link::LinkEvent;
 use crate::receiver::IncomingPayment;
 use crate::refusal::Refusal;
 use crate::store::{Commit, CommitOutcome, OpenedSlot};
-use crate::worker::{Batch, ConnectionId, Delivery, Input, Pay, Released, Worker, WorkerStatus};
+use crate::worker::{ConnectionId, Delivery, Input, Pay, Pipeline, Released, Worker, WorkerStatus};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -51,7 +51,6 @@ pub(super) enum Exit {
 pub(super) struct Driver {
     shared: Arc<Shared>,
     worker: Worker,
-    epoch: u64,
     connections: Slab<Connection>,
     next_connection: u64,
     /// Connections that are over but for their good-bye.
@@ -63,7 +62,7 @@ pub(super) struct Driver {
     events: Vec<LinkEvent>,
     frames: Vec<Bytes>,
     released: Vec<Released>,
-    batches: VecDeque<(Batch, Option<u64>, bool)>,
+    pipeline: Pipeline,
     commits: FuturesUnordered<BoxFuture<'static, (Commit, CommitOutcome)>>,
     receiving: FuturesUnordered<BoxFuture<'static, (Delivery, Result<Fulfillment, Refusal>)>>,
     pays: HashMap<u64, oneshot::Sender<Result<Fulfillment, Bytes>>>,
@@ -92,11 +91,11 @@ struct StopRequest {
 impl Driver {
     pub(super) fn new(shared: Arc<Shared>, worker: Worker, opened: &OpenedSlot) -> Self {
         let now = shared.clock.now();
-        let shared_events = shared.events.clone();
+        let (shared_events, slot) = (shared.events.clone(), shared.slot.clone());
         Self {
             shared,
             worker,
-            epoch: opened.epoch,
+            pipeline: Pipeline::new(slot, opened.epoch),
             connections: Slab::new(),
             next_connection: 0,
             closing: FuturesUnordered::new(),
@@ -109,7 +108,6 @@ impl Driver {
             events: Vec::new(),
             frames: Vec::new(),
             released: Vec::new(),
-            batches: VecDeque::new(),
             commits: FuturesUnordered::new(),
             receiving: FuturesUnordered::new(),
             pays: HashMap::new(),
@@ -274,7 +272,7 @@ impl Driver {
 
     fn check_stop(&mut self) -> Option<Exit> {
         let stop = self.stop.as_ref()?;
-        let drained = self.worker.in_flight() == 0 && self.batches.is_empty() && self.inputs.is_empty();
+        let drained = self.worker.in_flight() == 0 && self.pipeline.is_empty() && self.inputs.is_empty();
         if !drained && Instant::now() < stop.deadline {
             return None;
         }

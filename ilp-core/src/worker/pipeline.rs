@@ -1,0 +1,129 @@
+//! Batches between their step and their release.
+
+use super::Batch;
+use crate::store::{Commit, CommitOutcome, SlotName};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// The batches of one worker that are on their way: stepped, being made durable, or waiting for earlier ones.
+///
+/// It does no I/O: whoever drives the worker sends the commits that [`push`](Self::push) and [`outcome`](Self::outcome) give to the
+/// store, in any number at once, tells it what became of each, and releases what [`next_durable`](Self::next_durable) gives.
+#[derive(Debug)]
+pub struct Pipeline {
+    slot: SlotName,
+    epoch: u64,
+    batches: VecDeque<OnItsWay>,
+    untrusted: bool,
+}
+
+#[derive(Debug)]
+struct OnItsWay {
+    batch: Batch,
+    /// `None` if it has no commit.
+    seq: Option<u64>,
+    durable: bool,
+}
+
+/// A commit that must be sent to the store again, byte for byte.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retry {
+    /// The same as before.
+    pub commit: Commit,
+    /// How long to wait before.
+    pub after: Duration,
+}
+
+/// The worker's state isn't what the store has. The worker must be dropped with all its batches; nothing more is released.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Untrusted {
+    /// Somebody else has opened the slot.
+    #[error("another opener holds the slot (epoch {epoch}, ours was {ours})")]
+    Fenced {
+        /// The slot's epoch now.
+        epoch: u64,
+        /// Ours.
+        ours: u64,
+    },
+    /// Batches are missing that were durable.
+    #[error("the store has forgotten batches after {last_seq} that it had called durable")]
+    Forgotten {
+        /// The last one that it has.
+        last_seq: u64,
+    },
+}
+
+impl Pipeline {
+    /// For a worker that was opened with this epoch.
+    pub fn new(slot: SlotName, epoch: u64) -> Self {
+        Self { slot, epoch, batches: VecDeque::new(), untrusted: false }
+    }
+
+    /// Takes a batch in the order of the steps. The commit, if there is one, must be given to the store.
+    pub fn push(&mut self, batch: Batch) -> Option<Commit> {
+        if batch.is_empty() {
+            return None;
+        }
+        let commit = batch.commit.as_ref().map(|commit| Commit {
+            slot: self.slot.clone(),
+            epoch: self.epoch,
+            seq: commit.seq,
+            blob: commit.blob.clone(),
+            balances: commit.balances.clone(),
+            cut_below: commit.cut_below,
+        });
+        let seq = commit.as_ref().map(|commit| commit.seq);
+        self.batches.push_back(OnItsWay { batch, seq, durable: seq.is_none() });
+        commit
+    }
+
+    /// The store has answered. What isn't known to be durable is sent again.
+    pub fn outcome(&mut self, commit: Commit, outcome: CommitOutcome) -> Result<Option<Retry>, Untrusted> {
+        match outcome {
+            CommitOutcome::Durable => {
+                let batch = self.batches.iter_mut().find(|entry| entry.seq == Some(commit.seq));
+                if let Some(entry) = batch {
+                    entry.durable = true;
+                }
+                Ok(None)
+            }
+            CommitOutcome::Fenced { epoch } => self.distrust(Untrusted::Fenced { epoch, ours: self.epoch }),
+            CommitOutcome::Gap { last_seq } => {
+                let oldest = self.batches.iter().find_map(|entry| entry.seq.filter(|_| !entry.durable));
+                if oldest.is_none_or(|oldest| last_seq.saturating_add(1) < oldest) {
+                    return self.distrust(Untrusted::Forgotten { last_seq });
+                }
+                Ok(Some(Retry { commit, after: AFTER_GAP }))
+            }
+            CommitOutcome::Unknown { .. } => Ok(Some(Retry { commit, after: AFTER_UNKNOWN })),
+        }
+    }
+
+    /// The next batch to release: it and all before it are durable. None once the worker can't be trusted.
+    pub fn next_durable(&mut self) -> Option<Batch> {
+        if self.untrusted || !self.batches.front()?.durable {
+            return None;
+        }
+        self.batches.pop_front().map(|entry| entry.batch)
+    }
+
+    /// How many batches are on their way.
+    pub fn len(&self) -> usize {
+        self.batches.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+
+    fn distrust(&mut self, why: Untrusted) -> Result<Option<Retry>, Untrusted> {
+        self.untrusted = true;
+        Err(why)
+    }
+}
+
+/// An earlier batch is still on its way to the store.
+const AFTER_GAP: Duration = Duration::from_millis(1);
+const AFTER_UNKNOWN: Duration = Duration::from_millis(5);
