@@ -14,6 +14,8 @@ pub struct Pipeline {
     slot: SlotName,
     epoch: u64,
     batches: VecDeque<OnItsWay>,
+    /// The last batch that is known to be durable; `None` before the first commit.
+    durable_seq: Option<u64>,
     untrusted: bool,
 }
 
@@ -23,6 +25,8 @@ struct OnItsWay {
     /// `None` if it has no commit.
     seq: Option<u64>,
     durable: bool,
+    /// What was known to be durable when its commit was given out last.
+    sent_after: u64,
 }
 
 /// A commit that must be sent to the store again, byte for byte.
@@ -57,7 +61,7 @@ pub enum Untrusted {
 impl Pipeline {
     /// For a worker that was opened with this epoch.
     pub fn new(slot: SlotName, epoch: u64) -> Self {
-        Self { slot, epoch, batches: VecDeque::new(), untrusted: false }
+        Self { slot, epoch, batches: VecDeque::new(), durable_seq: None, untrusted: false }
     }
 
     /// Takes a batch in the order of the steps. The commit, if there is one, must be given to the store.
@@ -74,28 +78,29 @@ impl Pipeline {
             cut_below: commit.cut_below,
         });
         let seq = commit.as_ref().map(|commit| commit.seq);
-        self.batches.push_back(OnItsWay { batch, seq, durable: seq.is_none() });
+        // The first one follows what the worker was opened with.
+        let sent_after = seq.map_or(0, |seq| *self.durable_seq.get_or_insert(seq.saturating_sub(1)));
+        self.batches.push_back(OnItsWay { batch, seq, durable: seq.is_none(), sent_after });
         commit
     }
 
     /// The store has answered. What isn't known to be durable is sent again.
     pub fn outcome(&mut self, commit: Commit, outcome: CommitOutcome) -> Result<Option<Retry>, Untrusted> {
+        let known = self.durable_seq.unwrap_or_default();
+        let entry = self.batches.iter_mut().find(|entry| entry.seq == Some(commit.seq));
+        let sent_after = entry.map_or(known, |entry| {
+            entry.durable |= outcome == CommitOutcome::Durable;
+            std::mem::replace(&mut entry.sent_after, known)
+        });
         match outcome {
             CommitOutcome::Durable => {
-                let batch = self.batches.iter_mut().find(|entry| entry.seq == Some(commit.seq));
-                if let Some(entry) = batch {
-                    entry.durable = true;
-                }
+                self.durable_seq = Some(known.max(commit.seq));
                 Ok(None)
             }
             CommitOutcome::Fenced { epoch } => self.distrust(Untrusted::Fenced { epoch, ours: self.epoch }),
-            CommitOutcome::Gap { last_seq } => {
-                let oldest = self.batches.iter().find_map(|entry| entry.seq.filter(|_| !entry.durable));
-                if oldest.is_none_or(|oldest| last_seq.saturating_add(1) < oldest) {
-                    return self.distrust(Untrusted::Forgotten { last_seq });
-                }
-                Ok(Some(Retry { commit, after: AFTER_GAP }))
-            }
+            // Answers overtake each other: what became durable while this one was on its way isn't missing.
+            CommitOutcome::Gap { last_seq } if last_seq < sent_after => self.distrust(Untrusted::Forgotten { last_seq }),
+            CommitOutcome::Gap { .. } => Ok(Some(Retry { commit, after: AFTER_GAP })),
             CommitOutcome::Unknown { .. } => Ok(Some(Retry { commit, after: AFTER_UNKNOWN })),
         }
     }

@@ -9,4 +9,5 @@ mod endings;
 mod late;
 mod limits;
 mod owed;
+mod pipeline;
 mod time;
