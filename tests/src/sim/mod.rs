@@ -1,8 +1,27 @@
 //! A network from one seed: real workers, links and sessions on simulated wires, stores and clocks, and an auditor that knows the rules
 //! but not the code.
+//!
+//! A [`Plan`] is all that a seed stands for; [`run`] runs it. The [`Auditor`](audit::Auditor) sees [`Observation`]s only. `docs/testing.md`
+//! says how to use it, and how to add a fault.
 
+mod audit;
+mod disk;
 mod fault;
+mod network;
 mod observe;
+mod peer;
+mod plan;
+mod process;
+mod rng;
+mod run;
+mod strike;
+mod wire;
+mod world;
 
+pub use audit::{Auditor, Invariant, Tally, TransferState, Violation};
 pub use fault::FaultKind;
 pub use observe::{AccountLayout, AccountPlace, Layout, NodeLayout, NodeNo, Observation, Seen, Side, Statement, WireNo};
+pub use plan::{Decision, Fault, Party, Payment, PeerPlan, Plan, START};
+pub use network::describe;
+pub use run::{Outcome, run, shrink, watch};
+pub use world::Coverage;

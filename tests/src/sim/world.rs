@@ -1,0 +1,382 @@
+//! The network while it runs: what happens next, and who is told.
+
+use super::audit::{Auditor, Invariant, TransferState, Violation};
+use super::disk::Disk;
+use super::fault::FaultKind;
+use super::observe::{NodeNo, Observation, Seen, Statement};
+use super::peer::{Later, Peer};
+use super::plan::{Party, Plan, START};
+use super::process::{NodeClock, Process};
+use super::rng::Rng;
+use super::wire::Wire;
+use ilp_core::Refusal;
+use ilp_core::store::{Commit, CommitOutcome};
+use ilp_core::worker::{Delivery, Input};
+use ilp_oer::{Fulfillment, TransferId};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How many strikes of each fault met a transfer in each state.
+pub type Coverage = [[u32; FaultKind::ALL.len()]; TransferState::COUNT];
+
+pub(super) struct World {
+    pub(super) plan: Plan,
+    pub(super) now: i64,
+    queue: BTreeMap<(i64, u64), Event>,
+    next_event: u64,
+    pub(super) next_process: u64,
+    pub(super) next_wire: u64,
+    pub(super) nodes: Vec<Node>,
+    pub(super) peers: Vec<Peer>,
+    pub(super) pairs: Vec<Pair>,
+    pub(super) wires: BTreeMap<u64, Wire>,
+    pub(super) rng: Rng,
+    pub(super) auditor: Auditor,
+    pub(super) calm: bool,
+    /// Frames, commits and decisions on their way.
+    pub(super) on_their_way: usize,
+    /// Processes whose commits don't reach the store any more.
+    pub(super) silenced: BTreeSet<u64>,
+    quiet_at: i64,
+    pub(super) quiet_points: u32,
+    pub(super) struck: BTreeMap<FaultKind, u32>,
+    pub(super) coverage: Coverage,
+    pub(super) observations: u64,
+    watcher: Option<Box<dyn FnMut(&Observation)>>,
+    broken: Option<Violation>,
+}
+
+pub(super) struct Node {
+    pub(super) disk: Disk,
+    pub(super) clock: NodeClock,
+    pub(super) processes: BTreeMap<u64, Process>,
+    /// The one that has the slot, if one runs.
+    pub(super) current: Option<u64>,
+    pub(super) traps: Vec<FaultKind>,
+}
+
+/// Two that shall be connected.
+pub(super) struct Pair {
+    pub(super) server: (NodeNo, usize),
+    pub(super) client: Party,
+    pub(super) client_account: usize,
+    pub(super) wire: Option<u64>,
+    pub(super) dial_at: Option<i64>,
+}
+
+#[derive(Debug)]
+pub(super) enum Event {
+    Turn { node: NodeNo, process: u64, at: i64 },
+    PeerTurn(usize),
+    Arrive { wire: u64, end: usize, frame: bytes::Bytes },
+    Notice { wire: u64, end: usize },
+    Dial { pair: usize, at: i64 },
+    Pay(usize),
+    Decide { peer: usize, transfer: TransferId },
+    Received { node: NodeNo, process: u64, delivery: Delivery, result: Result<Fulfillment, Refusal> },
+    Apply { node: NodeNo, process: u64, commit: Commit },
+    Synced { node: NodeNo, process: u64, commit: Commit },
+    Reply { node: NodeNo, process: u64, commit: Commit, outcome: CommitOutcome },
+    Strike(usize),
+    Restart(NodeNo),
+    Usurp(NodeNo),
+    Resume { node: NodeNo, process: u64 },
+    Calm,
+    End,
+}
+
+impl Event {
+    /// Whether it is something on its way, so that the network isn't quiet.
+    fn is_on_its_way(&self) -> bool {
+        matches!(self, Self::Arrive { .. } | Self::Apply { .. } | Self::Synced { .. } | Self::Reply { .. } | Self::PeerTurn(_))
+    }
+}
+
+impl World {
+    pub(super) fn new(plan: Plan, watcher: Option<Box<dyn FnMut(&Observation)>>) -> Self {
+        let mut rng = plan.rng.clone();
+        let node = |_| Node {
+            disk: Disk::new(),
+            clock: NodeClock::new(START, &mut rng),
+            processes: BTreeMap::new(),
+            current: None,
+            traps: Vec::new(),
+        };
+        let nodes = (0..plan.layout.nodes.len()).map(node).collect();
+        let peers = (0..plan.peers.len()).map(|no| Peer::new(&plan, no, rng.fork())).collect();
+        let links = plan.links.iter().map(|[(client, client_account), server]| Pair {
+            server: *server,
+            client: Party::Node(*client),
+            client_account: *client_account,
+            wire: None,
+            dial_at: None,
+        });
+        let clients = plan.peers.iter().enumerate().map(|(no, peer)| Pair {
+            server: (peer.node, peer.account),
+            client: Party::Peer(no),
+            client_account: 0,
+            wire: None,
+            dial_at: None,
+        });
+        let pairs = links.chain(clients).collect();
+        let auditor = Auditor::new(&plan.layout);
+        let mut world = Self {
+            plan,
+            now: START,
+            queue: BTreeMap::new(),
+            next_event: 0,
+            next_process: 0,
+            next_wire: 0,
+            nodes,
+            peers,
+            pairs,
+            wires: BTreeMap::new(),
+            rng,
+            auditor,
+            calm: false,
+            on_their_way: 0,
+            silenced: BTreeSet::new(),
+            quiet_at: START,
+            quiet_points: 0,
+            struck: BTreeMap::new(),
+            coverage: [[0; FaultKind::ALL.len()]; TransferState::COUNT],
+            observations: 0,
+            watcher,
+            broken: None,
+        };
+        world.begin();
+        world
+    }
+
+    fn begin(&mut self) {
+        for node in 0..self.nodes.len() {
+            self.start_process(node);
+        }
+        for pair in 0..self.pairs.len() {
+            let at = self.now + self.rng.range(1, 100);
+            self.plan_dial(pair, at);
+        }
+        for place in 0..self.plan.payments.len() {
+            self.after(START + self.plan.payments[place].after_ms, Event::Pay(place));
+        }
+        for place in 0..self.plan.faults.len() {
+            self.after(START + self.plan.faults[place].after_ms, Event::Strike(place));
+        }
+        self.after(START + self.plan.busy_ms(), Event::Calm);
+        self.after(START + self.plan.end_ms(), Event::End);
+    }
+
+    /// Something will happen at this time, or now if that is past.
+    pub(super) fn after(&mut self, at: i64, event: Event) {
+        self.on_their_way += usize::from(event.is_on_its_way());
+        self.next_event += 1;
+        self.queue.insert((at.max(self.now), self.next_event), event);
+    }
+
+    /// Goes on until the end, or until a rule is broken.
+    pub(super) fn run(&mut self) -> Option<Violation> {
+        while let Some(((at, _), event)) = self.queue.pop_first() {
+            self.now = at;
+            self.on_their_way -= usize::from(event.is_on_its_way());
+            if matches!(event, Event::End) {
+                let statements = self.statements();
+                self.auditor.end(at, &statements);
+                break;
+            }
+            self.happens(event);
+            if self.now >= self.quiet_at + QUIET_EVERY_MS && self.on_their_way == 0 && self.is_quiet() {
+                self.quiet_at = self.now;
+                self.quiet_points += 1;
+                let statements = self.statements();
+                self.auditor.quiet(self.now, &statements);
+            }
+            if self.violation().is_some() {
+                break;
+            }
+        }
+        self.violation().cloned()
+    }
+
+    fn violation(&self) -> Option<&Violation> {
+        self.broken.as_ref().or_else(|| self.auditor.broken())
+    }
+
+    fn happens(&mut self, event: Event) {
+        match event {
+            Event::Turn { node, process, at } => {
+                if self.nodes[node].processes.get(&process).is_some_and(|process| process.turn_at == Some(at)) {
+                    self.turn(node, process);
+                }
+            }
+            Event::PeerTurn(peer) => self.peer_turn(peer),
+            Event::Arrive { wire, end, frame } => self.arrive(wire, end, frame),
+            Event::Notice { wire, end } => self.notice(wire, end),
+            Event::Dial { pair, at } => self.dial(pair, at),
+            Event::Pay(payment) => match self.plan.payments[payment].from {
+                Party::Peer(peer) => self.with_peer(peer, |peer, plan, now, out, _| peer.pay(plan, payment, now, out)),
+                Party::Node(node) => self.pay_from(node, payment),
+            },
+            Event::Decide { peer, transfer } => self.decide(peer, transfer),
+            Event::Received { node, process, delivery, result } => {
+                if let Some(process) = self.nodes[node].processes.get_mut(&process) {
+                    process.inputs.push(Input::Received { delivery, result });
+                }
+                self.wake(node, process, self.now);
+            }
+            Event::Apply { node, process, commit } => self.apply(node, process, commit),
+            Event::Synced { node, process, commit } => {
+                let seq = self.nodes[node].disk.sync();
+                self.see(Seen::Synced { node, seq });
+                self.reply(node, process, commit, CommitOutcome::Durable);
+            }
+            Event::Reply { node, process, commit, outcome } => self.reply(node, process, commit, outcome),
+            Event::Strike(place) => self.strike(place),
+            Event::Restart(node) => self.restart(node),
+            Event::Usurp(node) => self.usurp(node),
+            Event::Resume { node, process } => self.resume(node, process),
+            Event::Calm => self.calm_down(),
+            Event::End => {}
+        }
+    }
+
+    /// Tells the auditor.
+    pub(super) fn see(&mut self, what: Seen) {
+        let observation = Observation { at: self.now, what };
+        self.observations += 1;
+        if let Some(watcher) = &mut self.watcher {
+            watcher(&observation);
+        }
+        if let Seen::Fault { kind, node, account } = observation.what {
+            *self.struck.entry(kind).or_default() += 1;
+            let fault = FaultKind::ALL.iter().position(|other| *other == kind).unwrap();
+            for (state, count) in self.auditor.states(node, account).into_iter().enumerate() {
+                self.coverage[state][fault] += u32::from(count > 0);
+            }
+        }
+        self.auditor.observe(&observation);
+    }
+
+    /// The product itself says that something is wrong.
+    pub(super) fn broken(&mut self, node: NodeNo, what: String) {
+        let violation = Violation { invariant: Invariant::OwnChecks, what, at: self.now, node: Some(node) };
+        self.broken.get_or_insert(violation);
+    }
+
+    // The store.
+
+    pub(super) fn give_to_store(&mut self, node: NodeNo, process: u64, commit: Commit, after_ms: i64) {
+        let takes = self.nodes[node].disk.takes(self.now, &mut self.rng);
+        self.after(self.now + after_ms + takes, Event::Apply { node, process, commit });
+    }
+
+    fn apply(&mut self, node: NodeNo, process: u64, commit: Commit) {
+        if self.silenced.contains(&process) {
+            return;
+        }
+        let takes = self.nodes[node].disk.takes(self.now, &mut self.rng);
+        let unknown = self.nodes[node].disk.unknown.pop_front();
+        if let Some(kind) = unknown {
+            self.see(Seen::Fault { kind, node, account: None });
+        }
+        let nobody_knows = CommitOutcome::Unknown { cause: "the answer was lost".into() };
+        if unknown == Some(FaultKind::UnknownLost) {
+            return self.after(self.now + takes, Event::Reply { node, process, commit, outcome: nobody_knows });
+        }
+        let epoch = commit.epoch;
+        let applied = self.nodes[node].disk.commit(&commit);
+        if applied.grown {
+            let balances = super::disk::named(&commit);
+            self.see(Seen::Applied { node, epoch, seq: commit.seq, blob: commit.blob.clone(), balances });
+            if self.pull_the_plug(node) {
+                return;
+            }
+        }
+        let event = match (unknown, applied.outcome) {
+            (Some(_), _) => Event::Reply { node, process, commit, outcome: nobody_knows },
+            (None, CommitOutcome::Durable) if !self.nodes[node].disk.is_synced(commit.seq) => Event::Synced { node, process, commit },
+            (None, outcome) => Event::Reply { node, process, commit, outcome },
+        };
+        self.after(self.now + takes, event);
+    }
+
+    fn reply(&mut self, node: NodeNo, process: u64, commit: Commit, outcome: CommitOutcome) {
+        if let Some(process) = self.nodes[node].processes.get_mut(&process) {
+            process.answers.push((commit, outcome));
+        }
+        self.wake(node, process, self.now);
+    }
+
+    // Peers.
+
+    pub(super) fn with_peer(
+        &mut self,
+        no: usize,
+        work: impl FnOnce(&mut Peer, &Plan, i64, &mut Vec<bytes::Bytes>, &mut Vec<Later>),
+    ) {
+        let (mut out, mut later) = (Vec::new(), Vec::new());
+        work(&mut self.peers[no], &self.plan, self.now, &mut out, &mut later);
+        for Later { at, transfer } in later {
+            self.after(at, Event::Decide { peer: no, transfer });
+        }
+        let said_money = std::mem::take(&mut self.peers[no].said_money);
+        let Some((wire, end)) = self.wire_of_peer(no) else { return };
+        if said_money && std::mem::take(&mut self.peers[no].nervous) {
+            self.snap(no, wire, end, out);
+            return;
+        }
+        for frame in out {
+            self.send_on(wire, end, frame);
+        }
+    }
+
+    fn peer_turn(&mut self, no: usize) {
+        let silent_until = self.peers[no].silent_until;
+        if silent_until > self.now {
+            self.after(silent_until, Event::PeerTurn(no));
+            return;
+        }
+        while let Some((wire, end)) = self.wire_of_peer(no) {
+            let Some(frame) = self.take_frame(wire, end) else { return };
+            self.with_peer(no, |peer, plan, now, out, later| peer.hear(plan, frame, now, out, later));
+        }
+    }
+
+    fn decide(&mut self, no: usize, transfer: TransferId) {
+        let silent_until = self.peers[no].silent_until;
+        if silent_until > self.now {
+            self.after(silent_until, Event::Decide { peer: no, transfer });
+            return;
+        }
+        let of = &self.peers[no].plan;
+        let honest = self.plan.layout.nodes[of.node].accounts[of.account].honest;
+        self.with_peer(no, |peer, plan, now, out, _| peer.decide(plan, transfer, honest, now, out));
+    }
+
+    // Quiet.
+
+    fn is_quiet(&self) -> bool {
+        let idle = |node: &Node| {
+            let clock = node.clock.at(self.now);
+            node.processes.len() == 1
+                && node.current.and_then(|number| node.processes.get(&number)).is_some_and(|process| {
+                    process.runs
+                        && process.pipeline.is_empty()
+                        && process.inputs.is_empty()
+                        && process.answers.is_empty()
+                        && process.links.keys().all(|connection| self.is_open(*connection))
+                        && process.worker.next_step().is_none_or(|at| at.unix_millis() > clock)
+                })
+        };
+        self.nodes.iter().all(idle) && self.wires.values().all(|wire| wire.inbox.iter().all(std::collections::VecDeque::is_empty))
+    }
+
+    fn statements(&self) -> Vec<Statement> {
+        let statement = |node: &Node| {
+            let process = node.current.and_then(|number| node.processes.get(&number))?;
+            Some(Statement { status: process.worker.status(), stored: node.disk.stored() })
+        };
+        self.nodes.iter().filter_map(statement).collect()
+    }
+}
+
+/// Not more often than this.
+const QUIET_EVERY_MS: i64 = 500;
