@@ -248,7 +248,7 @@ fn report(options: &Options, first: u64, sum: &Sum, took: Duration) -> ExitCode 
         .to_string());
     } else {
         say(&summary(sum, took));
-        gaps.iter().for_each(|gap| say(gap));
+        gaps.iter().filter(|_| options.coverage).for_each(|gap| say(gap));
     }
     match (failing, options.coverage && !gaps.is_empty()) {
         (Some(_), _) => ExitCode::from(1),

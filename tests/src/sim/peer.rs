@@ -178,7 +178,11 @@ impl Peer {
         self.session.handle_frame(frame, &mut events).unwrap();
         for event in events {
             let (mut setup_events, at) = (Vec::new(), self.time(now));
-            let rest = self.setup.handle(event, &mut self.session, at, out, &mut setup_events);
+            // A peer of 2017 knows of no greeting.
+            let rest = match self.dedupes {
+                true => self.setup.handle(event, &mut self.session, at, out, &mut setup_events),
+                false => Some(event),
+            };
             if setup_events.iter().any(|event| matches!(event, SetupEvent::Authenticated { .. })) && !self.ready {
                 self.ready = true;
                 self.speak(now, out);
@@ -225,7 +229,8 @@ impl Peer {
             }
             IncomingRequest::Fulfill { transfer_id, fulfillment, .. } => (transfer_id, Some(fulfillment)),
             IncomingRequest::Reject { transfer_id, .. } => (transfer_id, None),
-            IncomingRequest::Message { .. } | IncomingRequest::Transfer { .. } => return,
+            IncomingRequest::Message { .. } => return self.answer(request, Answer::Ack(ProtocolData::EMPTY), out),
+            IncomingRequest::Transfer { .. } => return,
         };
         self.said_money = true;
         let Some(sent) = self.sent.get_mut(&id) else {
