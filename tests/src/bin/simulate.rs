@@ -261,6 +261,7 @@ fn report(options: &Options, first: u64, sum: &Sum, took: Duration) -> ExitCode 
 fn explain(options: &Options, seed: u64, violation: &Violation) {
     let kinds = options.kinds();
     let plan = Plan::new(seed, &kinds);
+    let plan_payments = plan.payments.len();
     let mut text = format!("seed {seed}: {}\n", told(violation));
     let small = if options.stop_at_first && options.json { plan } else { shrink(&plan, violation, 400) };
     let numbers = |numbers: Vec<usize>| numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
@@ -270,14 +271,19 @@ fn explain(options: &Options, seed: u64, violation: &Violation) {
     for fault in &small.faults {
         let _ = writeln!(text, "  fault {}: {} at n{}, after {} ms", fault.no, fault.kind.name(), fault.node, fault.after_ms);
     }
-    let kinds = match options.faults.is_empty() {
-        true => String::new(),
-        false => format!(" --faults {}", kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(",")),
-    };
-    let _ = write!(
-        text,
-        "to see it: cargo run --release --package ilp-tests --bin simulate -- --seed {seed}{kinds} --keep-faults {faults} --keep-payments {payments}"
-    );
+    let mut arguments = format!("--seed {seed}");
+    if small.faults.is_empty() {
+        arguments += " --faults none";
+    } else {
+        if !options.faults.is_empty() {
+            let _ = write!(arguments, " --faults {}", kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(","));
+        }
+        let _ = write!(arguments, " --keep-faults {faults}");
+    }
+    if small.payments.len() < plan_payments {
+        let _ = write!(arguments, " --keep-payments {payments}");
+    }
+    let _ = write!(text, "to see it: cargo run --release --package ilp-tests --bin simulate -- {arguments}");
     let _ = writeln!(stderr(), "{text}");
 }
 

@@ -20,8 +20,8 @@ mod world;
 
 pub use audit::{Auditor, Invariant, Tally, TransferState, Violation};
 pub use fault::FaultKind;
+pub use network::describe;
 pub use observe::{AccountLayout, AccountPlace, Layout, NodeLayout, NodeNo, Observation, Seen, Side, Statement, WireNo};
 pub use plan::{Decision, Fault, Party, Payment, PeerPlan, Plan, START};
-pub use network::describe;
 pub use run::{Outcome, run, shrink, watch};
 pub use world::Coverage;

@@ -244,12 +244,16 @@ fn place(connection: ConnectionId) -> (u64, usize) {
 pub fn describe(frame: &[u8]) -> String {
     use ilp_oer::clp::{Body, Dialect, Extensions, Packet};
     let short = |id: &ilp_oer::TransferId| hex::encode(id.as_bytes().get(..4).unwrap_or_default());
-    let Ok(Packet { request_id, body }) = Packet::decode(frame, Dialect::Named, Extensions::NONE) else { return "what can't be read".into() };
+    let Ok(Packet { request_id, body }) = Packet::decode(frame, Dialect::Named, Extensions::NONE) else {
+        return "what can't be read".into();
+    };
     let what = match body {
         Body::Ack(_) => "Ack".to_owned(),
         Body::Response(_) => "Response".to_owned(),
         Body::Error { reason, .. } => format!("Error {}", reason.error().code.as_str()),
-        Body::Prepare(p) => format!("Prepare {} of {} until {}", short(&p.transfer_id), p.amount.get(), p.expires_at.unix_millis() - super::plan::START),
+        Body::Prepare(p) => {
+            format!("Prepare {} of {} until {}", short(&p.transfer_id), p.amount.get(), p.expires_at.unix_millis() - super::plan::START)
+        }
         Body::Fulfill(f) => format!("Fulfill {}", short(&f.transfer_id)),
         Body::Reject(r) => format!("Reject {} {}", short(&r.transfer_id), r.reason.error().code.as_str()),
         Body::Message(_) => "Message".to_owned(),

@@ -163,10 +163,8 @@ type Links = Vec<[(NodeNo, AccountPlace); 2]>;
 fn network(rng: &mut Rng) -> (Layout, Links) {
     let count = usize::try_from(rng.range(3, 5)).unwrap();
     let rate = (rng.range(1, 9).unsigned_abs(), rng.range(1, 9).unsigned_abs());
-    let rates = vec![
-        (ASSETS[0].to_owned(), ASSETS[1].to_owned(), rate.0, rate.1),
-        (ASSETS[1].to_owned(), ASSETS[0].to_owned(), rate.1, rate.0),
-    ];
+    let rates =
+        vec![(ASSETS[0].to_owned(), ASSETS[1].to_owned(), rate.0, rate.1), (ASSETS[1].to_owned(), ASSETS[0].to_owned(), rate.1, rate.0)];
     let node = |no: usize| NodeLayout {
         address: format!("test.n{no}"),
         slot: u16::try_from(no + 1).unwrap(),
@@ -276,20 +274,7 @@ fn payments(rng: &mut Rng, layout: &Layout, links: &Links, peers: &[PeerPlan]) -
         let acks = !rng.percent(8);
         let fulfillment = Fulfillment::new(rng.bytes());
         let condition = fulfillment.condition();
-        payments.push(Payment {
-            no,
-            from,
-            to,
-            amount,
-            wanted,
-            after_ms,
-            expires_ms,
-            decision,
-            decision_ms,
-            acks,
-            fulfillment,
-            condition,
-        });
+        payments.push(Payment { no, from, to, amount, wanted, after_ms, expires_ms, decision, decision_ms, acks, fulfillment, condition });
     }
     payments
 }

@@ -41,8 +41,8 @@ pub(super) struct Process {
 pub(super) enum End {
     /// A trap was sprung.
     Trap(FaultKind),
-    /// It gave itself up, as it has to when it isn't trusted.
-    Untrusted(String),
+    /// It gave itself up, as it has to when another one has the slot.
+    Untrusted,
     /// The product's own checks say that the books are wrong, or it panicked.
     Broken(String),
 }
@@ -129,7 +129,7 @@ impl World {
         if let Err(end) = end {
             match end {
                 End::Trap(kind) => self.bury(node, number, kind),
-                End::Untrusted(_) => self.bury(node, number, FaultKind::Crash),
+                End::Untrusted => self.bury(node, number, FaultKind::Crash),
                 End::Broken(what) => {
                     self.broken(node, what);
                     self.bury(node, number, FaultKind::Crash);
@@ -156,7 +156,7 @@ impl World {
 
     fn take_turn(&mut self, node: NodeNo, process: &mut Process) -> Result<(), End> {
         if process.lease_until <= self.now {
-            return Err(End::Untrusted("the lease is over".into()));
+            return Err(End::Untrusted);
         }
         self.read(node, process);
         let at = time(self.nodes[node].clock.at(self.now));
@@ -176,7 +176,11 @@ impl World {
                 }
             }
             for (commit, outcome) in std::mem::take(&mut process.answers) {
-                let retry = process.pipeline.outcome(commit, outcome).map_err(|why| End::Untrusted(why.to_string()))?;
+                let retry = process.pipeline.outcome(commit, outcome).map_err(|why| match self.nodes[node].current {
+                    // Nobody has opened the slot, and nothing durable was forgotten while it ran.
+                    Some(current) if current == process.number => End::Broken(why.to_string()),
+                    _ => End::Untrusted,
+                })?;
                 if let Some(retry) = retry {
                     let after = i64::try_from(retry.after.as_millis()).unwrap();
                     self.give_to_store(node, process.number, retry.commit, after);

@@ -109,7 +109,8 @@ impl World {
     /// Some transfers of others at the same connector, with what fulfills them.
     fn others(&mut self, no: usize) -> Vec<(TransferId, Fulfillment)> {
         let node = self.plan.peers[no].node;
-        let mut others: Vec<_> = self.peers.iter().filter(|peer| peer.plan.node == node).flat_map(|peer| peer.transfers(&self.plan)).collect();
+        let mut others: Vec<_> =
+            self.peers.iter().filter(|peer| peer.plan.node == node).flat_map(|peer| peer.transfers(&self.plan)).collect();
         others.sort_by_key(|(id, _)| *id);
         let skip = self.rng.index(others.len().max(1));
         others.into_iter().skip(skip).take(6).collect()
@@ -228,7 +229,8 @@ impl World {
             self.nodes[node].traps.clear();
             self.nodes[node].disk.unknown.clear();
             self.nodes[node].disk.slow_until = i64::MIN;
-            let others: Vec<u64> = self.nodes[node].processes.keys().copied().filter(|number| Some(*number) != self.nodes[node].current).collect();
+            let others: Vec<u64> =
+                self.nodes[node].processes.keys().copied().filter(|number| Some(*number) != self.nodes[node].current).collect();
             for number in others {
                 self.bury(node, number, FaultKind::Crash);
             }

@@ -307,11 +307,7 @@ impl World {
 
     // Peers.
 
-    pub(super) fn with_peer(
-        &mut self,
-        no: usize,
-        work: impl FnOnce(&mut Peer, &Plan, i64, &mut Vec<bytes::Bytes>, &mut Vec<Later>),
-    ) {
+    pub(super) fn with_peer(&mut self, no: usize, work: impl FnOnce(&mut Peer, &Plan, i64, &mut Vec<bytes::Bytes>, &mut Vec<Later>)) {
         let (mut out, mut later) = (Vec::new(), Vec::new());
         work(&mut self.peers[no], &self.plan, self.now, &mut out, &mut later);
         for Later { at, transfer } in later {
