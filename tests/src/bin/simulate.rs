@@ -317,11 +317,15 @@ fn summary(sum: &Sum, took: Duration) -> String {
         sum.failures.len()
     );
     let _ = write!(text, "{:<22}{:>8}{:>8}", "fault", "struck", "seeds");
-    TransferState::ALL.iter().for_each(|state| drop(write!(text, "{:>10}", state.name())));
+    for state in TransferState::ALL {
+        let _ = write!(text, "{:>10}", state.name());
+    }
     for (place, kind) in FaultKind::ALL.iter().enumerate() {
         let (count, seeds) = sum.struck.get(kind).copied().unwrap_or_default();
         let _ = write!(text, "\n{:<22}{count:>8}{seeds:>8}", kind.name());
-        sum.coverage.iter().for_each(|row| drop(write!(text, "{:>10}", row[place])));
+        for row in &sum.coverage {
+            let _ = write!(text, "{:>10}", row[place]);
+        }
     }
     text
 }

@@ -1,70 +1,230 @@
-//! stub
-#![allow(missing_docs, unused)]
-use super::fault::FaultKind;
-use super::observe::{AccountPlace, Layout, NodeNo, Observation, Statement};
+//! The auditor: knows the rules of DESIGN and judges by what can be seen from outside; it shares no logic with the product.
+//!
+//! What is seen of a process that dies may have come to nothing, what is sent may be lost: where a rule can't be decided for that reason, only
+//! what is certain is demanded.
+
+mod ending;
+mod frames;
+mod invariant;
+mod ledger;
+mod log;
+mod records;
+
+pub use invariant::{Invariant, TransferState, Violation};
+
+use super::observe::{AccountPlace, Layout, NodeNo, Observation, Seen, Side, Statement, WireNo};
+use super::plan::SKEW_MS_MAX;
+use frames::Wire;
+use ledger::{Ledger, Outcome, Transfer};
+use log::Record;
+use std::collections::{BTreeMap, VecDeque};
+
+/// Judges a run.
 #[derive(Debug)]
-pub struct Auditor;
-#[derive(Debug, Clone, Default)]
-pub struct Tally {
-    pub payments: u64,
+pub struct Auditor {
+    layout: Layout,
+    ledgers: Vec<Ledger>,
+    /// Batches that the stores have and that aren't durable yet.
+    unsynced: Vec<VecDeque<Batch>>,
+    wires: BTreeMap<WireNo, Wire>,
+    now: i64,
+    broken: Option<Violation>,
 }
+
+#[derive(Debug)]
+struct Batch {
+    epoch: u64,
+    seq: u64,
+    records: Vec<Record>,
+    balances: Vec<(String, i128)>,
+}
+
+/// What was seen of the payments, over all connectors.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Prepares that were held.
+    pub held: u64,
+    /// Of these, fulfilled.
+    pub fulfilled: u64,
+    /// Of these, rejected or timed out.
+    pub rejected: u64,
+    /// Prepares that were answered by an Error.
+    pub refused: u64,
+    /// Fulfills that the sender refused although it had them in time.
+    pub disputed: u64,
+    /// Fulfills that the sender never acknowledged.
+    pub unconfirmed: u64,
+    /// Fulfills that came too late for the sender, which the connector bears.
+    pub losses: u64,
+}
+
 impl Auditor {
-    pub fn new(_: &Layout) -> Self {
-        Self
-    }
-    pub fn observe(&mut self, _: &Observation) {}
-    pub fn quiet(&mut self, _: i64, _: &[Statement]) {}
-    pub fn end(&mut self, _: i64, s: &[Statement]) {
-        for s in s {
-            if s.status.in_flight + s.status.remembered > 0 {
-                println!("left {} {}", s.status.in_flight, s.status.remembered);
-            }
-            let c = &s.status.counters;
-            println!("{:?}", c);
+    /// Before anything happens.
+    pub fn new(layout: &Layout) -> Self {
+        Self {
+            layout: layout.clone(),
+            ledgers: layout.nodes.iter().map(Ledger::new).collect(),
+            unsynced: layout.nodes.iter().map(|_| VecDeque::new()).collect(),
+            wires: BTreeMap::new(),
+            now: 0,
+            broken: None,
         }
     }
+
+    /// To be told of everything, in order. The first broken rule is kept.
+    pub fn observe(&mut self, observation: &Observation) {
+        self.now = observation.at;
+        match &observation.what {
+            Seen::Opened { node, epoch, last_seq } => self.opened(*node, *epoch, *last_seq),
+            Seen::Died { node, epoch } => self.died(*node, *epoch),
+            Seen::Connected { wire, node, epoch, account } => self.connected(*wire, *node, *epoch, *account),
+            Seen::Ended { wire, by } => self.ended(*wire, *by),
+            Seen::Sent { wire, by: Side::Node, clock, frame } => self.node_sent(*wire, *clock, frame),
+            Seen::Sent { wire, by: Side::Holder, frame, .. } => self.holder_sent(*wire, frame),
+            Seen::Arrived { wire, at: Side::Node, clock, frame } => self.node_heard(*wire, *clock, frame),
+            Seen::Arrived { wire, at: Side::Holder, clock, frame } => self.holder_heard(*wire, *clock, frame),
+            Seen::Applied { node, epoch, seq, blob, balances } => self.applied(*node, *epoch, *seq, blob, balances),
+            Seen::Synced { node, seq } => self.synced(*node, *seq),
+            Seen::Forgotten { node, last_seq } => self.forgotten(*node, *last_seq),
+            Seen::Fault { .. } => {}
+        }
+    }
+
+    /// The first rule that was broken.
     pub fn broken(&self) -> Option<&Violation> {
-        None
+        self.broken.as_ref()
     }
-    pub fn states(&self, _: NodeNo, _: Option<AccountPlace>) -> [u32; TransferState::COUNT] {
-        [0; 8]
+
+    /// How many transfers of a connector are in each state, only those from or to an account if one is given.
+    pub fn states(&self, node: NodeNo, account: Option<AccountPlace>) -> [u32; TransferState::COUNT] {
+        let mut states = [0; TransferState::COUNT];
+        let ledger = &self.ledgers[node];
+        let about = |place: Option<AccountPlace>| account.is_none() || account == place;
+        for ((place, _), asked) in &ledger.asked {
+            let open = asked.iter().filter(|asked| asked.open && about(Some(*place))).count();
+            states[place_of(TransferState::Asked)] += u32::try_from(open).unwrap();
+        }
+        for transfer in ledger.transfers.values().filter(|transfer| about(transfer.from) || about(transfer.to)) {
+            states[place_of(state_of(transfer))] += 1;
+        }
+        states
     }
+
+    /// What was seen of the payments.
     pub fn tally(&self) -> Tally {
-        Tally::default()
+        let mut tally = Tally::default();
+        for ledger in &self.ledgers {
+            for transfer in ledger.transfers.values() {
+                tally.held += 1;
+                tally.fulfilled += u64::from(matches!(transfer.outcome, Some(Outcome::Fulfilled(_))));
+                tally.rejected += u64::from(transfer.outcome == Some(Outcome::Rejected));
+            }
+            tally.refused += ledger.refused;
+            tally.disputed += ledger.disputed;
+            tally.unconfirmed += ledger.unconfirmed;
+            tally.losses += ledger.losses;
+        }
+        tally
+    }
+
+    fn fail(&mut self, node: NodeNo, invariant: Invariant, what: impl Into<String>) {
+        let violation = Violation { invariant, what: what.into(), at: self.now, node: Some(node) };
+        self.broken.get_or_insert(violation);
+    }
+
+    /// The latest that a connector's clock can show now.
+    fn latest(&self) -> i64 {
+        self.now + SKEW_MS_MAX / 2
+    }
+
+    // Who has the slot, and what the store has.
+
+    fn opened(&mut self, node: NodeNo, epoch: u64, last_seq: u64) {
+        let (before, has) = (self.ledgers[node].epoch, self.ledgers[node].last_seq);
+        if epoch <= before {
+            self.fail(node, Invariant::Fenced, format!("the slot was opened with epoch {epoch} after {before}"));
+        }
+        if last_seq != has || !self.unsynced[node].is_empty() {
+            self.fail(node, Invariant::DurableFirst, format!("the slot was opened at batch {last_seq}, durable are those up to {has}"));
+        }
+        self.ledgers[node].epoch = epoch;
+        self.ledgers[node].connected.clear();
+    }
+
+    fn died(&mut self, node: NodeNo, epoch: u64) {
+        for wire in self.wires.values_mut().filter(|wire| wire.node == node && wire.epoch == epoch) {
+            wire.over = true;
+        }
+        let ledger = &mut self.ledgers[node];
+        ledger.connected.retain(|_, (_, of, _)| *of != epoch);
+        if ledger.epoch == epoch {
+            // What it had heard and not made durable has come to nothing.
+            ledger.asked.values_mut().flatten().for_each(|asked| asked.open = false);
+        }
+    }
+
+    fn applied(&mut self, node: NodeNo, epoch: u64, seq: u64, blob: &[u8], balances: &[(String, i128)]) {
+        let ledger = &self.ledgers[node];
+        let last = self.unsynced[node].back().map_or(ledger.last_seq, |batch| batch.seq);
+        if epoch != ledger.epoch {
+            let now = ledger.epoch;
+            self.fail(node, Invariant::Fenced, format!("batch {seq} of epoch {epoch} was applied, the slot's is {now}"));
+        }
+        if seq != last + 1 {
+            self.fail(node, Invariant::Fenced, format!("batch {seq} was applied after batch {last}"));
+        }
+        let Some(records) = log::records(blob) else {
+            return self.fail(node, Invariant::BalanceFormula, format!("batch {seq} can't be read"));
+        };
+        self.unsynced[node].push_back(Batch { epoch, seq, records, balances: balances.to_vec() });
+    }
+
+    fn synced(&mut self, node: NodeNo, seq: u64) {
+        while self.unsynced[node].front().is_some_and(|batch| batch.seq <= seq) {
+            let Some(batch) = self.unsynced[node].pop_front() else { break };
+            self.ledgers[node].last_seq = batch.seq;
+            self.durable(node, batch);
+        }
+    }
+
+    fn forgotten(&mut self, node: NodeNo, last_seq: u64) {
+        if last_seq < self.ledgers[node].last_seq {
+            self.fail(node, Invariant::DurableFirst, format!("batches after {last_seq} are gone, though they were durable"));
+        }
+        self.unsynced[node].retain(|batch| batch.seq <= last_seq);
     }
 }
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Violation {
-    pub invariant: Invariant,
-    pub what: String,
-    pub at: i64,
-    pub node: Option<NodeNo>,
+
+fn place_of(state: TransferState) -> usize {
+    TransferState::ALL.iter().position(|other| *other == state).unwrap()
 }
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Invariant {
-    OwnChecks,
-}
-impl Invariant {
-    pub fn name(self) -> &'static str {
-        "own checks"
+
+fn state_of(transfer: &Transfer) -> TransferState {
+    let answered = !transfer.fulfills.is_empty() || transfer.rejects > 0 || transfer.errors > 0;
+    match transfer.outcome {
+        None if answered => TransferState::Deciding,
+        None if transfer.acked => TransferState::Acked,
+        None if !transfer.sent.is_empty() => TransferState::Sent,
+        None => TransferState::Held,
+        Some(_) if transfer.from.is_none() || transfer.settled.is_some() || transfer.answer_acks > 0 => TransferState::Done,
+        Some(_) if transfer.answers.is_empty() => TransferState::Decided,
+        Some(_) => TransferState::Answered,
     }
 }
-#[derive(Debug, Clone, Copy)]
-pub enum TransferState {
-    Asked,
-    Held,
-    Sent,
-    Acked,
-    Deciding,
-    Decided,
-    Answered,
-    Done,
-}
-impl TransferState {
-    pub const COUNT: usize = 8;
-    pub const ALL: [Self; 8] =
-        [Self::Asked, Self::Held, Self::Sent, Self::Acked, Self::Deciding, Self::Decided, Self::Answered, Self::Done];
-    pub fn name(self) -> &'static str {
-        "x"
+
+impl Auditor {
+    /// Nothing is on its way anywhere: compares the books of each connector with what it states.
+    pub fn quiet(&mut self, at: i64, statements: &[Statement]) {
+        self.now = at;
+        self.compare(statements);
+        self.look_for_silence();
+    }
+
+    /// The end: nothing has gone wrong for long enough that everything must have ended.
+    pub fn end(&mut self, at: i64, statements: &[Statement]) {
+        self.now = at;
+        self.compare(statements);
+        self.look_for_leftovers(statements);
+        self.look_for_disagreements();
     }
 }

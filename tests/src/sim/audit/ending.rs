@@ -1,0 +1,154 @@
+//! The rules about what must be so when nothing is on its way, and at the end.
+
+use super::super::observe::{NodeNo, Statement};
+use super::ledger::{Outcome, Settled};
+use super::records::short;
+use super::{Auditor, Invariant};
+
+impl Auditor {
+    /// The books of the log, the balances beside it, and what the running worker states are the same.
+    pub(super) fn compare(&mut self, statements: &[Statement]) {
+        if statements.len() != self.ledgers.len() {
+            return self.fail(0, Invariant::Liveness, "a connector doesn't run");
+        }
+        for (node, statement) in statements.iter().enumerate() {
+            if let Err((invariant, what)) = self.compare_one(node, statement) {
+                self.fail(node, invariant, what);
+            }
+        }
+    }
+
+    fn compare_one(&self, node: NodeNo, statement: &Statement) -> Result<(), (Invariant, String)> {
+        let (ledger, layout) = (&self.ledgers[node], &self.layout.nodes[node]);
+        let differs = |what: String| Err((Invariant::BalanceFormula, what));
+        if !self.unsynced[node].is_empty() {
+            return differs("a batch is on its way at a quiet point".into());
+        }
+        for (place, account) in layout.accounts.iter().enumerate() {
+            let (balance, held) = (ledger.balances[place], ledger.held[place]);
+            let Some(stated) = statement.status.accounts.iter().find(|stated| stated.id.name() == account.name) else {
+                return differs(format!("{} isn't stated", account.name));
+            };
+            if stated.balance != balance || stated.totals.incoming_prepared != held || stated.totals.balance() != Some(balance) {
+                let (name, is, totals) = (&account.name, stated.balance, stated.totals);
+                return differs(format!("{name} has {balance} and {held} held by its log; it is stated to have {is}: {totals:?}"));
+            }
+            let stored = statement.stored.iter().find(|(name, _)| *name == account.name).map_or(0, |(_, balance)| *balance);
+            if stored != balance {
+                return differs(format!("{} has {balance} by its log, and {stored} beside it", account.name));
+            }
+        }
+        for asset in ledger.assets() {
+            let stated = statement.status.own.iter().find(|(own, _)| own.to_string() == asset).map_or(0, |(_, own)| *own);
+            if stated != ledger.own[asset] {
+                return differs(format!("the connector itself has {} {asset} by its log, and states {stated}", ledger.own[asset]));
+            }
+        }
+        match ledger.sums(layout).into_iter().find(|(_, sum)| *sum != 0) {
+            Some((asset, sum)) => Err((Invariant::Conservation, format!("{sum} {asset} came from nowhere"))),
+            None => Ok(()),
+        }
+    }
+
+    /// What isn't acknowledged was said on the account's connection.
+    pub(super) fn look_for_silence(&mut self) {
+        let mut found = None;
+        let (grace, least) = (self.layout.grace_ms, self.layout.outgoing_ms_min);
+        // What a connector's clock shows at least, and a margin for its turn.
+        let earliest = self.now - super::SKEW_MS_MAX / 2;
+        for (node, ledger) in self.ledgers.iter().enumerate() {
+            for transfer in ledger.transfers.values() {
+                let own = &transfer.prepared;
+                let said_on = |wires: &[u64], account: Option<usize>| {
+                    let Some((wire, _, since)) = account.and_then(|account| ledger.connected.get(&account)) else { return true };
+                    self.wires.get(wire).is_some_and(|wire| wire.over) || wires.contains(wire) || *since > earliest + 1_000
+                };
+                let owed = transfer.outcome.is_some() && transfer.answer_acks + transfer.answer_errors == 0 && transfer.settled.is_none();
+                let dedupes = |account: Option<usize>| account.is_some_and(|account| self.dedupes(node, account));
+                let answers: Vec<u64> = transfer.answers.iter().map(|(wire, _)| *wire).collect();
+                let in_time = self.latest() < own.incoming_expires_at + grace;
+                if owed && in_time && dedupes(transfer.from) && !said_on(&answers, transfer.from) {
+                    found =
+                        found.or(Some((node, format!("the answer to {} wasn't said on the newest connection", short(&own.incoming_id)))));
+                }
+                let unheard = transfer.outcome.is_none() && !transfer.acked && transfer.errors == 0;
+                // With so much time left when the connection came, the prepare had to go out on it.
+                let since = transfer.to.and_then(|to| ledger.connected.get(&to)).map_or(i64::MAX, |(_, _, since)| *since);
+                let had_time = own.expires_at - since > least + 1_000;
+                if unheard && had_time && dedupes(transfer.to) && !said_on(&transfer.sent, transfer.to) {
+                    found = found.or(Some((node, format!("prepare {} wasn't said on the newest connection", short(&own.key)))));
+                }
+            }
+        }
+        if let Some((node, what)) = found {
+            self.fail(node, Invariant::SaidAgain, what);
+        }
+    }
+
+    /// Everything has ended.
+    pub(super) fn look_for_leftovers(&mut self, statements: &[Statement]) {
+        let mut found = None;
+        for (node, (ledger, statement)) in self.ledgers.iter().zip(statements).enumerate() {
+            for transfer in ledger.transfers.values() {
+                let name = short(&transfer.prepared.key);
+                // An acknowledgement is recorded with the next batch, and there may be none.
+                let unsettled = transfer.from.is_some() && transfer.settled.is_none() && transfer.answer_acks == 0;
+                match transfer.outcome {
+                    None => found = found.or(Some((node, format!("transfer {name} is still held")))),
+                    Some(Outcome::Fulfilled(_)) if unsettled => {
+                        found = found.or(Some((node, format!("nothing says how the fulfill of {name} was taken"))));
+                    }
+                    Some(_) => {}
+                }
+            }
+            let (in_flight, remembered) = (statement.status.in_flight, statement.status.remembered);
+            if in_flight + remembered > 0 {
+                found = found.or(Some((node, format!("{in_flight} transfers are in flight and {remembered} remembered"))));
+            }
+        }
+        if let Some((node, what)) = found {
+            self.fail(node, Invariant::Liveness, what);
+        }
+    }
+
+    /// Both sides agree, or it is listed.
+    pub(super) fn look_for_disagreements(&mut self) {
+        let mut found = None;
+        for (node, ledger) in self.ledgers.iter().enumerate() {
+            let accounts = &self.layout.nodes[node].accounts;
+            for transfer in ledger.transfers.values() {
+                let name = short(&transfer.prepared.key);
+                let fulfilled = matches!(transfer.outcome, Some(Outcome::Fulfilled(_)));
+                let charged = fulfilled && transfer.settled != Some(Settled::Lost);
+                let listed = matches!(transfer.settled, Some(Settled::Disputed | Settled::Unconfirmed));
+                if let Some(sender) = transfer.from.map(|place| &accounts[place]).filter(|sender| sender.honest) {
+                    if transfer.sender_paid && !charged {
+                        found = found.or(Some((node, format!("{} has paid {name}, and isn't charged", sender.name))));
+                    }
+                    if charged && !transfer.sender_paid && !listed {
+                        found = found.or(Some((node, format!("{} is charged for {name}, and hasn't paid", sender.name))));
+                    }
+                    if charged && transfer.sender_rejected {
+                        found = found.or(Some((node, format!("{} is charged for {name}, and was told that it was rejected", sender.name))));
+                    }
+                }
+                let Some(hop) = transfer.to.map(|place| &accounts[place]) else { continue };
+                if hop.honest && transfer.hop_taken.is_some_and(|(said, _)| said != fulfilled) {
+                    found = found.or(Some((node, format!("{} and the connector disagree on {name}", hop.name))));
+                }
+                // The next hop is a connector: its log says whether it has charged us.
+                let Some((other, account)) = hop.other else { continue };
+                let Some(theirs) = self.ledgers[other].held_as(account, &transfer.prepared.key) else { continue };
+                let charged = matches!(theirs.outcome, Some(Outcome::Fulfilled(_))) && theirs.settled != Some(Settled::Lost);
+                let listed = matches!(theirs.settled, Some(Settled::Disputed | Settled::Unconfirmed));
+                if charged != fulfilled && !listed {
+                    let what = format!("for {name} n{other} charges: {charged}, n{node} credits: {fulfilled}, and n{other} lists nothing");
+                    found = found.or(Some((node, what)));
+                }
+            }
+        }
+        if let Some((node, what)) = found {
+            self.fail(node, Invariant::Agreement, what);
+        }
+    }
+}
