@@ -7,6 +7,7 @@ use super::process::{End, NodeClock};
 use super::wire;
 use super::world::{Event, World};
 use bytes::Bytes;
+use ilp_core::worker::{ConnectionId, Input};
 use ilp_oer::{Fulfillment, TransferId};
 
 /// A process that has lost its slot learns of it after this time at the latest.
@@ -252,6 +253,19 @@ impl World {
                 self.notice(number, 0);
                 self.notice(number, 1);
             }
+        }
+    }
+
+    /// What can wait for company doesn't wait any longer.
+    pub(super) fn flush(&mut self) {
+        for node in 0..self.nodes.len() {
+            let Some(number) = self.nodes[node].current else { continue };
+            if let Some(process) = self.nodes[node].processes.get_mut(&number) {
+                process.worker.flush();
+                // A step is taken when there is something to look at.
+                process.inputs.push(Input::Disconnected { connection: ConnectionId(u64::MAX) });
+            }
+            self.wake(node, number, self.now);
         }
     }
 

@@ -81,6 +81,7 @@ pub(super) enum Event {
     Usurp(NodeNo),
     Resume { node: NodeNo, process: u64 },
     Calm,
+    Flush,
     End,
 }
 
@@ -162,6 +163,7 @@ impl World {
             self.after(START + self.plan.faults[place].after_ms, Event::Strike(place));
         }
         self.after(START + self.plan.busy_ms(), Event::Calm);
+        self.after(START + self.plan.end_ms() - FLUSH_MS, Event::Flush);
         self.after(START + self.plan.end_ms(), Event::End);
     }
 
@@ -234,6 +236,7 @@ impl World {
             Event::Usurp(node) => self.usurp(node),
             Event::Resume { node, process } => self.resume(node, process),
             Event::Calm => self.calm_down(),
+            Event::Flush => self.flush(),
             Event::End => {}
         }
     }
@@ -374,5 +377,7 @@ impl World {
     }
 }
 
+/// So long before the end, everything that was recorded is made durable, as for a graceful stop.
+const FLUSH_MS: i64 = 1_000;
 /// Not more often than this.
 const QUIET_EVERY_MS: i64 = 500;

@@ -91,14 +91,10 @@ impl Auditor {
         for (node, (ledger, statement)) in self.ledgers.iter().zip(statements).enumerate() {
             for transfer in ledger.transfers.values() {
                 let name = short(&transfer.prepared.key);
-                // An acknowledgement is recorded with the next batch, and there may be none.
-                let unsettled = transfer.from.is_some() && transfer.settled.is_none() && transfer.answer_acks == 0;
-                match transfer.outcome {
-                    None => found = found.or(Some((node, format!("transfer {name} is still held")))),
-                    Some(Outcome::Fulfilled(_)) if unsettled => {
-                        found = found.or(Some((node, format!("nothing says how the fulfill of {name} was taken"))));
-                    }
-                    Some(_) => {}
+                if transfer.outcome.is_none() {
+                    found = found.or(Some((node, format!("transfer {name} is still held"))));
+                } else if transfer.from.is_some() && transfer.settled.is_none() {
+                    found = found.or(Some((node, format!("nothing says how the answer to {name} was taken"))));
                 }
             }
             let (in_flight, remembered) = (statement.status.in_flight, statement.status.remembered);
@@ -121,7 +117,7 @@ impl Auditor {
                 let fulfilled = matches!(transfer.outcome, Some(Outcome::Fulfilled(_)));
                 let charged = fulfilled && transfer.settled != Some(Settled::Lost);
                 let listed = matches!(transfer.settled, Some(Settled::Disputed | Settled::Unconfirmed));
-                if let Some(sender) = transfer.from.map(|place| &accounts[place]).filter(|sender| sender.honest) {
+                if let Some(sender) = transfer.from.map(|place| &accounts[place]).filter(|sender| sender.honest && sender.other.is_none()) {
                     if transfer.sender_paid && !charged {
                         found = found.or(Some((node, format!("{} has paid {name}, and isn't charged", sender.name))));
                     }
@@ -133,7 +129,7 @@ impl Auditor {
                     }
                 }
                 let Some(hop) = transfer.to.map(|place| &accounts[place]) else { continue };
-                if hop.honest && transfer.hop_taken.is_some_and(|(said, _)| said != fulfilled) {
+                if hop.honest && hop.other.is_none() && transfer.hop_taken.is_some_and(|(said, _)| said != fulfilled) {
                     found = found.or(Some((node, format!("{} and the connector disagree on {name}", hop.name))));
                 }
                 // The next hop is a connector: its log says whether it has charged us.

@@ -49,6 +49,9 @@ impl Auditor {
             let clock = self.latest();
             self.ledgers[node].connected.insert(account, (number, epoch, clock));
         }
+        for (clock, frame) in self.early.remove(&number).unwrap_or_default() {
+            self.node_heard(number, clock, &frame);
+        }
     }
 
     pub(super) fn ended(&mut self, number: WireNo, by: Side) {
@@ -199,8 +202,14 @@ impl Auditor {
 
     /// The connector hears something.
     pub(super) fn node_heard(&mut self, number: WireNo, clock: i64, frame: &Bytes) {
-        let Some(wire) = self.wires.get_mut(&number).filter(|wire| !wire.over) else { return };
+        let Some(wire) = self.wires.get_mut(&number) else {
+            self.early.entry(number).or_default().push((clock, frame.clone()));
+            return;
+        };
         let (node, account) = (wire.node, wire.account);
+        if wire.over {
+            return;
+        }
         let has_slot = wire.epoch == self.ledgers[node].epoch;
         match said(frame, clock) {
             Said::Request(request, about) => {

@@ -27,6 +27,8 @@ pub struct Auditor {
     /// Batches that the stores have and that aren't durable yet.
     unsynced: Vec<VecDeque<Batch>>,
     wires: BTreeMap<WireNo, Wire>,
+    /// What came in before it was known whose connection it is.
+    early: BTreeMap<WireNo, Vec<(i64, bytes::Bytes)>>,
     now: i64,
     broken: Option<Violation>,
 }
@@ -66,6 +68,7 @@ impl Auditor {
             ledgers: layout.nodes.iter().map(Ledger::new).collect(),
             unsynced: layout.nodes.iter().map(|_| VecDeque::new()).collect(),
             wires: BTreeMap::new(),
+            early: BTreeMap::new(),
             now: 0,
             broken: None,
         }

@@ -1,6 +1,6 @@
 //! The rules about what a log says.
 
-use super::super::observe::{AccountPlace, NodeNo};
+use super::super::observe::{AccountPlace, NodeNo, WireNo};
 use super::ledger::{Outcome, Settled, Transfer};
 use super::log::{Id, Leg, OWN, Prepared, Record};
 use super::{Auditor, Batch, Invariant};
@@ -211,8 +211,11 @@ impl Auditor {
     }
 
     fn answer_acked(&mut self, node: NodeNo, key: Id) -> Fits {
+        let (latest, grace) = (self.latest(), self.layout.grace_ms);
         let transfer = self.settle(node, &key, Settled::Acked)?;
-        match transfer.answer_acks + transfer.answer_errors > 0 {
+        // A reject is settled by time as well: the sender has its money by then.
+        let over = transfer.outcome == Some(Outcome::Rejected) && latest >= transfer.prepared.incoming_expires_at + grace;
+        match over || transfer.answer_acks + transfer.answer_errors > 0 {
             true => Ok(()),
             false => Err((Invariant::SaidAgain, format!("the answer to {} passes for acknowledged, and nobody has", short(&key)))),
         }
@@ -222,7 +225,7 @@ impl Auditor {
         let asset = self.assets_of(node, from, from)?.0;
         let transfer = self.settle(node, &key, if charged { Settled::Disputed } else { Settled::Lost })?;
         let (sender, expires_at) = (transfer.from, transfer.prepared.incoming_expires_at);
-        let in_time = transfer.answers.iter().any(|(_, clock)| *clock < expires_at);
+        let answers = transfer.answers.clone();
         let said = transfer.answer_errors > 0;
         let fits = transfer.prepared.from == from && matches!(transfer.outcome, Some(Outcome::Fulfilled(_)));
         let ledger = &mut self.ledgers[node];
@@ -235,10 +238,16 @@ impl Auditor {
         if !said || !fits {
             return Err((Invariant::LateFulfill, format!("the answer to {} passes for refused, and wasn't", short(&key))));
         }
-        match in_time == charged {
+        // What an earlier process has said in time isn't known after a crash: then the connector may bear it.
+        let said = |epoch: Option<u64>| {
+            let of = |wire: &WireNo| self.wires.get(wire).is_some_and(|wire| epoch.is_none_or(|epoch| wire.epoch == epoch));
+            answers.iter().any(|(wire, clock)| *clock < expires_at && of(wire))
+        };
+        let (ever, now) = (said(None), said(Some(self.ledgers[node].epoch)));
+        match (charged && ever) || (!charged && !now) {
             true => Ok(()),
             false => {
-                let what = format!("the fulfill of {} was refused, first said in time: {in_time}, charged: {charged}", short(&key));
+                let what = format!("the fulfill of {} was refused, said in time: {ever}, charged: {charged}", short(&key));
                 Err((Invariant::LateFulfill, what))
             }
         }
