@@ -239,7 +239,7 @@ fn peers(rng: &mut Rng, layout: &mut Layout) -> Vec<PeerPlan> {
 fn payments(rng: &mut Rng, layout: &Layout, links: &Links, peers: &[PeerPlan]) -> Vec<Payment> {
     let nodes = layout.nodes.len();
     // They come in bursts, so that a fault strikes many at once.
-    let bursts: Vec<i64> = (0..12).map(|_| rng.range(500, BUSY_MS)).collect();
+    let bursts: Vec<i64> = (0..8).map(|_| rng.range(500, BUSY_MS)).collect();
     let mut payments = Vec::new();
     while payments.len() < PAYMENTS {
         let from = if rng.percent(5) { Party::Node(rng.index(nodes)) } else { Party::Peer(rng.index(peers.len())) };
@@ -259,7 +259,7 @@ fn payments(rng: &mut Rng, layout: &Layout, links: &Links, peers: &[PeerPlan]) -
             _ => rng.next() % 10_000 + 1,
         };
         let wanted = if rng.percent(30) { rng.next() % amount.min(3_000) + 1 } else { 0 };
-        let after_ms = if rng.percent(70) { *rng.pick(&bursts) + rng.range(0, 120) } else { rng.range(0, BUSY_MS) };
+        let after_ms = if rng.percent(80) { *rng.pick(&bursts) + rng.range(0, 120) } else { rng.range(0, BUSY_MS) };
         let spare = if rng.percent(4) { rng.range(-3_000, 600) } else { rng.range(1_000, 9_000) };
         let expires_ms = if rng.percent(1) { HOLD_MS_MAX + 3_000 } else { (hops * WINDOW_MS + OUTGOING_MS_MIN + spare).max(1) };
         let (decision, decision_ms) = match rng.index(100) {
@@ -298,35 +298,32 @@ fn faults(rng: &mut Rng, kinds: &[FaultKind], layout: &Layout, peers: &[PeerPlan
         return faults;
     }
     let deadly: Vec<FaultKind> = kinds.iter().copied().filter(|kind| kind.kills()).collect();
-    for no in 0..usize::try_from(rng.range(8, 16)).unwrap() {
+    let of_peer = |party: Party| match party {
+        Party::Peer(no) => Some((peers[no].node, peers[no].account)),
+        Party::Node(_) => None,
+    };
+    for no in 0..usize::try_from(rng.range(10, 18)).unwrap() {
         let kind = if no < 2 && !deadly.is_empty() { *rng.pick(&deadly) } else { *rng.pick(kinds) };
-        // Near a payment, most of the time: where nothing is on its way, nothing can go wrong.
-        let payment = rng.pick(payments);
-        let later = *rng.pick(&[40, 3_000]);
-        let after_ms = if rng.percent(85) { payment.after_ms + rng.range(0, later) } else { rng.range(0, BUSY_MS) };
-        let party = |party: Party| match party {
-            Party::Peer(no) => (peers[no].node, peers[no].account),
-            Party::Node(no) => (no, 0),
-        };
-        let (mut node, mut account) = party(*rng.pick(&[payment.from, payment.to]));
         let is_peers = matches!(kind, FaultKind::WorstMoment | FaultKind::Replay | FaultKind::Lie | FaultKind::Silence);
-        if !is_peers && rng.percent(50) {
+        // Honest ones don't lie.
+        let may = |at: &(NodeNo, AccountPlace)| kind != FaultKind::Lie || !layout.nodes[at.0].accounts[at.1].honest;
+        // Near a payment, most of the time: where nothing is on its way, nothing can go wrong.
+        let ends = payments.iter().flat_map(|payment| [(payment, payment.from), (payment, payment.to)]);
+        let near: Vec<_> = ends.filter_map(|(payment, end)| Some((payment.after_ms, of_peer(end).filter(may)?))).collect();
+        if near.is_empty() {
+            continue;
+        }
+        let (mut after_ms, (mut node, mut account)) = *rng.pick(&near);
+        after_ms += match rng.index(100) {
+            0..60 => rng.range(0, 35),
+            60..90 => rng.range(0, 3_000),
+            _ => rng.range(-BUSY_MS, BUSY_MS),
+        };
+        if !is_peers && rng.percent(25) {
             node = rng.index(layout.nodes.len());
             account = rng.index(layout.nodes[node].accounts.len());
         }
-        if is_peers && layout.nodes[node].accounts[account].other.is_some() {
-            let peer = rng.pick(peers);
-            (node, account) = (peer.node, peer.account);
-        }
-        if kind == FaultKind::Lie {
-            // Honest ones don't.
-            let liars: Vec<_> = peers.iter().filter(|peer| !layout.nodes[peer.node].accounts[peer.account].honest).collect();
-            if liars.is_empty() {
-                continue;
-            }
-            let liar = rng.pick(&liars);
-            (node, account) = (liar.node, liar.account);
-        }
+        let after_ms = after_ms.clamp(0, BUSY_MS);
         faults.push(Fault { no, kind, after_ms, node, account, extent: rng.range(0, 1_000_000) });
     }
     faults
