@@ -72,9 +72,8 @@ impl Auditor {
                         found.or(Some((node, format!("the answer to {} wasn't said on the newest connection", short(&own.incoming_id)))));
                 }
                 let unheard = transfer.outcome.is_none() && !transfer.acked && transfer.errors == 0;
-                // With so much time left when the connection came, the prepare had to go out on it.
-                let since = transfer.to.and_then(|to| ledger.connected.get(&to)).map_or(i64::MAX, |(_, _, since)| *since);
-                let had_time = own.expires_at - since > least + 1_000;
+                // Nothing waits for a store, so with time left it had to go out.
+                let had_time = own.expires_at - self.latest() > least;
                 if unheard && had_time && dedupes(transfer.to) && !said_on(&transfer.sent, transfer.to) {
                     found = found.or(Some((node, format!("prepare {} wasn't said on the newest connection", short(&own.key)))));
                 }
