@@ -8,7 +8,7 @@ use super::{Auditor, Invariant};
 use bytes::Bytes;
 use ilp_core::link::PeerProtocol;
 use ilp_oer::clp::{Body, Dialect, Extensions, Packet, Prepare};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A connection, seen from the connector that has the account.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub(super) struct Wire {
     asked: BTreeMap<u32, Request>,
     /// What it was asked.
     heard: BTreeMap<u32, Request>,
+    /// Of these, prepares that were durably held when they came.
+    repeats: BTreeSet<u32>,
 }
 
 /// What a request is about.
@@ -42,7 +44,7 @@ enum Said {
 
 impl Auditor {
     pub(super) fn connected(&mut self, number: WireNo, node: NodeNo, epoch: u64, account: AccountPlace) {
-        let wire = Wire { node, account, epoch, over: false, asked: BTreeMap::new(), heard: BTreeMap::new() };
+        let wire = Wire { node, account, epoch, over: false, asked: BTreeMap::new(), heard: BTreeMap::new(), repeats: BTreeSet::new() };
         self.wires.entry(number).or_insert(wire);
         if self.ledgers[node].epoch == epoch {
             // Its clock shows this at most.
@@ -87,7 +89,10 @@ impl Auditor {
                 Some(Request::Other) | None => {}
             },
             Said::Error(request) => match wire.heard.get(&request).cloned() {
-                Some(Request::Prepare(id, asked)) => self.refuses(node, account, id, &asked, clock),
+                Some(Request::Prepare(id, asked)) => {
+                    let repeat = wire.repeats.contains(&request);
+                    self.refuses(node, account, id, &asked, clock, repeat);
+                }
                 Some(Request::Fulfill(key, fulfillment)) => self.refuses_fulfill(node, account, key, fulfillment, clock),
                 _ => {}
             },
@@ -166,15 +171,20 @@ impl Auditor {
         }
     }
 
-    fn refuses(&mut self, node: NodeNo, account: AccountPlace, id: Id, asked: &Asked, clock: i64) {
+    fn refuses(&mut self, node: NodeNo, account: AccountPlace, id: Id, asked: &Asked, clock: i64, repeat: bool) {
         let ledger = &mut self.ledgers[node];
         ledger.refused += 1;
+        let mut times = 0;
         for known in ledger.asked.get_mut(&(account, id)).into_iter().flatten() {
-            known.open &= !(known.amount == asked.amount && known.packet == asked.packet);
+            if (known.amount, known.condition, &known.packet) == (asked.amount, asked.condition, &asked.packet) {
+                known.open = false;
+                times += known.times;
+            }
         }
         let held =
             ledger.held_as(account, &id).is_some_and(|transfer| transfer.has(asked) && clock < transfer.prepared.incoming_expires_at);
-        if held {
+        // What was refused once and asked again may be held the second time, before the first answer leaves.
+        if held && (repeat || times == 1) {
             self.fail(node, Invariant::ErrorAfterAck, format!("prepare {} is refused, and durably held", short(&id)));
         }
     }
@@ -213,6 +223,10 @@ impl Auditor {
         let has_slot = wire.epoch == self.ledgers[node].epoch;
         match said(frame, clock) {
             Said::Request(request, about) => {
+                let held = |id: &Id, asked: &Asked| self.ledgers[node].held_as(account, id).is_some_and(|transfer| transfer.has(asked));
+                if matches!(&about, Request::Prepare(id, asked) if held(id, asked)) {
+                    wire.repeats.insert(request);
+                }
                 wire.heard.insert(request, about.clone());
                 match about {
                     Request::Prepare(id, asked) => {
@@ -222,7 +236,10 @@ impl Auditor {
                                 == (asked.amount, asked.expires_at, asked.condition, &asked.packet)
                         };
                         match known.iter_mut().find(same) {
-                            Some(_) => {}
+                            Some(known) => {
+                                known.earliest_clock = known.earliest_clock.min(clock);
+                                known.times += 1;
+                            }
                             None => known.push(Asked { open: has_slot, ..asked }),
                         }
                     }
@@ -330,7 +347,8 @@ fn asked(prepare: &Prepare<'_>, clock: i64) -> Asked {
         expires_at: prepare.expires_at.unix_millis(),
         condition: *prepare.condition.as_bytes(),
         packet,
-        first_clock: clock,
+        earliest_clock: clock,
+        times: 1,
         open: true,
     }
 }

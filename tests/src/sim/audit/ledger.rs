@@ -37,8 +37,10 @@ pub(super) struct Asked {
     pub(super) expires_at: i64,
     pub(super) condition: [u8; 32],
     pub(super) packet: Vec<u8>,
-    /// By the connector's clock, the first time.
-    pub(super) first_clock: i64,
+    /// The earliest that the connector's clock showed when it came; a restart may set it back.
+    pub(super) earliest_clock: i64,
+    /// How often it came.
+    pub(super) times: u32,
     /// Nothing has come of it yet.
     pub(super) open: bool,
 }

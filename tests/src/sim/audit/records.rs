@@ -93,7 +93,7 @@ impl Auditor {
             let what = format!("transfer {name} isn't what {} asked for", of.accounts[place].name);
             return Err((Invariant::AsRecorded, what));
         };
-        if own.expires_at - asked.first_clock < layout.outgoing_ms_min {
+        if own.expires_at - asked.earliest_clock < layout.outgoing_ms_min {
             return Err((Invariant::Claimable, format!("transfer {name} has too little time left")));
         }
         let earlier = ledger.held_as(place, &own.incoming_id).map(|earlier| earlier.prepared.incoming_expires_at);
