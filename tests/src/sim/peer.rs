@@ -313,6 +313,8 @@ impl Peer {
         let at = self.time(now);
         let Some(sent) = self.sent.get_mut(&id) else { return };
         sent.said = true;
+        // What was refused left no trace: asking again is a new attempt.
+        sent.ended = sent.ended.filter(|ended| *ended != Ended::Refused);
         let sent = sent.clone();
         let entries = [Entry::named("ilp", 0, &sent.packet)];
         let data = ProtocolData::entries(Dialect::Named, &entries);
