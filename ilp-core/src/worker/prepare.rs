@@ -236,15 +236,17 @@ impl Worker {
         // u64 × u64 always fits.
         let worth = u128::from(amount.get()).saturating_mul(numerator).checked_div(denominator);
         let worth = worth.ok_or_else(|| Refusal::NoRate { from: name(a), to: name(b) })?;
-        if wanted == Amount::ZERO {
-            return Ok(u64::try_from(worth).unwrap_or(u64::MAX));
-        }
-        if worth < u128::from(wanted.get()) {
-            let needed = u128::from(wanted.get()).saturating_mul(denominator);
+        // What is left open is at least a unit, unless nothing is paid at all.
+        let least = if wanted == Amount::ZERO { amount.get().min(1) } else { wanted.get() };
+        if worth < u128::from(least) {
+            let needed = u128::from(least).saturating_mul(denominator);
             return Err(Refusal::TooSmall {
                 amount: amount.get(),
                 needed: needed.checked_div(numerator).map_or(u128::MAX, |n| ceil(n, numerator, needed)),
             });
+        }
+        if wanted == Amount::ZERO {
+            return Ok(u64::try_from(worth).unwrap_or(u64::MAX));
         }
         Ok(wanted.get())
     }

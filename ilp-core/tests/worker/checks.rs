@@ -271,6 +271,17 @@ fn two_assets_are_converted_in_the_connectors_favour_and_each_conserves_its_sum(
             false => assert_eq!(error_code(alice, &out), "R01"),
         }
     }
+    // 2 × 3/7 is less than a unit: nothing is sent on for it. Where nothing is paid, nothing goes on.
+    for (n, amount, ok) in [(4, 2, false), (5, 3, true), (6, 0, true)] {
+        transfer.id = transfer_id(n);
+        transfer.amount = Amount::new(amount);
+        transfer.payload = Payload::ilp(payment("test.ann.dave", 0));
+        let out = bench.event(alice, LinkEvent::Prepare { request, transfer: transfer.clone() });
+        match ok {
+            true => assert!(is_ack(alice, &out)),
+            false => assert_eq!(error_code(alice, &out), "R01"),
+        }
+    }
     // No rate the other way.
     let (mut back, _) = (bench.prepare_event(9, "test.ann.alice", 1, 10_000), ());
     if let LinkEvent::Prepare { transfer, .. } = &mut back {

@@ -147,8 +147,10 @@ impl World {
     pub(super) fn sever(&mut self, number: u64, loses: bool, notice_ms: [i64; 2]) {
         let Some(wire) = self.wires.get_mut(&number).filter(|wire| !wire.broken) else { return };
         (wire.broken, wire.loses) = (true, loses);
+        let last = wire.last_arrival;
         for (end, after) in notice_ms.into_iter().enumerate() {
-            let at = self.now + after;
+            // The end of a connection comes after what was said on it, if that gets through.
+            let at = if loses { self.now + after } else { (self.now + after).max(last[end]) };
             self.after(at, Event::Notice { wire: number, end });
         }
     }

@@ -88,7 +88,10 @@ enum About {
 /// What it wants the engine to do later: decide about a transfer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Later {
+    /// In true milliseconds …
     pub(super) at: i64,
+    /// … or so that it arrives when the connector's clock shows this.
+    pub(super) aim: Option<i64>,
     pub(super) transfer: TransferId,
 }
 
@@ -161,7 +164,8 @@ impl Peer {
         let payment = &plan.payments[payment];
         let destination = Address::new(plan.address_of(payment.to)).unwrap();
         let wanted = Amount::new(payment.wanted);
-        let packet = Packet::Payment(IlpPayment { amount: wanted, account: destination.as_addr(), data: b"" }).to_vec().unwrap();
+        let data = vec![7; payment.data_len];
+        let packet = Packet::Payment(IlpPayment { amount: wanted, account: destination.as_addr(), data: &data }).to_vec().unwrap();
         let id = TransferId::new(self.rng.bytes());
         let expires_at = self.time(now).saturating_add_millis(payment.expires_ms);
         let condition = payment.condition;
@@ -284,13 +288,12 @@ impl Peer {
             }
             return;
         }
-        let at = match payment.decision {
-            Decision::Fulfill | Decision::Reject => now + payment.decision_ms,
-            // An honest one's leaves before the expiry, and may arrive after it.
-            Decision::FulfillAtExpiry(after) => expires_at.unix_millis() - self.plan.clock_offset_ms + after,
+        let (at, aim) = match payment.decision {
+            Decision::Fulfill | Decision::Reject => (now + payment.decision_ms, None),
+            Decision::FulfillAtExpiry(after) => (now, Some(expires_at.unix_millis() + after)),
             Decision::Refuse | Decision::Ignore => return,
         };
-        later.push(Later { at: at.max(now), transfer: id });
+        later.push(Later { at, aim, transfer: id });
     }
 
     /// The time has come to decide about a transfer.
@@ -336,13 +339,14 @@ impl Peer {
 
     /// Says everything again that it ever said.
     pub(super) fn replay(&mut self, now: i64, out: &mut Vec<Bytes>) {
-        if !self.ready || !self.dedupes {
+        if !self.ready {
             return;
         }
         for id in self.sent.iter().filter(|(_, sent)| sent.said).map(|(id, _)| *id).collect::<Vec<_>>() {
             self.prepare(id, now, out);
         }
-        let said = |received: &Received| received.said && received.outcome != Some(Said::Refused);
+        let dedupes = self.dedupes;
+        let said = |received: &Received| dedupes && received.said && received.outcome != Some(Said::Refused);
         for id in self.received.iter().filter(|(_, received)| said(received)).map(|(id, _)| *id).collect::<Vec<_>>() {
             self.say(id, now, out);
         }

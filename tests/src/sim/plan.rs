@@ -72,6 +72,8 @@ pub struct Payment {
     pub amount: u64,
     /// What shall arrive; 0: all that it is worth.
     pub wanted: u64,
+    /// How many bytes of data go with it.
+    pub data_len: usize,
     /// When, from the start.
     pub after_ms: i64,
     /// How long the sender's transfer lasts.
@@ -261,7 +263,9 @@ fn payments(rng: &mut Rng, layout: &Layout, links: &Links, peers: &[PeerPlan]) -
         let wanted = if rng.percent(30) { rng.next() % amount.min(3_000) + 1 } else { 0 };
         let after_ms = if rng.percent(80) { *rng.pick(&bursts) + rng.range(0, 120) } else { rng.range(0, BUSY_MS) };
         let spare = if rng.percent(4) { rng.range(-3_000, 600) } else { rng.range(1_000, 9_000) };
-        let expires_ms = if rng.percent(1) { HOLD_MS_MAX + 3_000 } else { (hops * WINDOW_MS + OUTGOING_MS_MIN + spare).max(1) };
+        // Longer than a connection waits for an answer to a request, and longer than anybody may hold.
+        let long = rng.percent(2);
+        let expires_ms = if long { rng.range(45_000, 63_000) } else { (hops * WINDOW_MS + OUTGOING_MS_MIN + spare).max(1) };
         let (decision, decision_ms) = match rng.index(100) {
             0..60 => (Decision::Fulfill, if rng.percent(70) { rng.range(0, 50) } else { rng.range(0, 4_000) }),
             60..72 => (Decision::Reject, if rng.percent(70) { rng.range(0, 50) } else { rng.range(0, 4_000) }),
@@ -271,10 +275,26 @@ fn payments(rng: &mut Rng, layout: &Layout, links: &Links, peers: &[PeerPlan]) -
             _ => (Decision::Ignore, 0),
         };
         let no = payments.len();
-        let acks = !rng.percent(8);
+        let acks = !rng.percent(if long { 60 } else { 8 });
+        let (decision, decision_ms) = if long { (decision, rng.range(0, 40_000)) } else { (decision, decision_ms) };
+        let data_len = rng.index(200);
         let fulfillment = Fulfillment::new(rng.bytes());
         let condition = fulfillment.condition();
-        payments.push(Payment { no, from, to, amount, wanted, after_ms, expires_ms, decision, decision_ms, acks, fulfillment, condition });
+        payments.push(Payment {
+            no,
+            from,
+            to,
+            amount,
+            wanted,
+            data_len,
+            after_ms,
+            expires_ms,
+            decision,
+            decision_ms,
+            acks,
+            fulfillment,
+            condition,
+        });
     }
     payments
 }

@@ -313,7 +313,8 @@ impl World {
     pub(super) fn with_peer(&mut self, no: usize, work: impl FnOnce(&mut Peer, &Plan, i64, &mut Vec<bytes::Bytes>, &mut Vec<Later>)) {
         let (mut out, mut later) = (Vec::new(), Vec::new());
         work(&mut self.peers[no], &self.plan, self.now, &mut out, &mut later);
-        for Later { at, transfer } in later {
+        for Later { at, aim, transfer } in later {
+            let at = aim.map_or(at, |clock| self.aimed(no, clock));
             self.after(at, Event::Decide { peer: no, transfer });
         }
         let said_money = std::mem::take(&mut self.peers[no].said_money);
@@ -325,6 +326,13 @@ impl World {
         for frame in out {
             self.send_on(wire, end, frame);
         }
+    }
+
+    /// When a peer must say something so that it arrives when its connector's clock shows this.
+    fn aimed(&self, no: usize, clock: i64) -> i64 {
+        let off = self.nodes[self.peers[no].plan.node].clock.at(self.now) - self.now;
+        let way = self.wire_of_peer(no).and_then(|(wire, _)| self.wires.get(&wire)).map_or(0, |wire| wire.delay_ms);
+        clock - off - way
     }
 
     fn peer_turn(&mut self, no: usize) {

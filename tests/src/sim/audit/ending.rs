@@ -22,7 +22,7 @@ impl Auditor {
         let (ledger, layout) = (&self.ledgers[node], &self.layout.nodes[node]);
         let differs = |what: String| Err((Invariant::BalanceFormula, what));
         if !self.unsynced[node].is_empty() {
-            return differs("a batch is on its way at a quiet point".into());
+            return Err((Invariant::Liveness, "a batch was applied, and is never made durable".into()));
         }
         for (place, account) in layout.accounts.iter().enumerate() {
             let (balance, held) = (ledger.balances[place], ledger.held[place]);

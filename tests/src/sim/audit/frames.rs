@@ -38,7 +38,7 @@ enum Request {
 enum Said {
     Request(u32, Request),
     Ack(u32),
-    Error(u32),
+    Error(u32, String),
     Nothing,
 }
 
@@ -88,10 +88,11 @@ impl Auditor {
                 Some(Request::Reject(key)) => self.takes(node, account, key, None),
                 Some(Request::Other) | None => {}
             },
-            Said::Error(request) => match wire.heard.get(&request).cloned() {
+            Said::Error(request, code) => match wire.heard.get(&request).cloned() {
                 Some(Request::Prepare(id, asked)) => {
                     let repeat = wire.repeats.contains(&request);
                     self.refuses(node, account, id, &asked, clock, repeat);
+                    self.refuses_rightly(node, account, id, &asked, &code);
                 }
                 Some(Request::Fulfill(key, fulfillment)) => self.refuses_fulfill(node, account, key, fulfillment, clock),
                 _ => {}
@@ -189,6 +190,17 @@ impl Auditor {
         }
     }
 
+    /// Whoever gives an id for the first time isn't told that it was used.
+    fn refuses_rightly(&mut self, node: NodeNo, account: AccountPlace, id: Id, asked: &Asked, code: &str) {
+        let times: u32 = self.ledgers[node].asked.get(&(account, id)).into_iter().flatten().map(|asked| asked.times).sum();
+        // A hold that is too long has the same code.
+        let too_long = asked.expires_at - asked.earliest_clock > self.layout.hold_ms_max;
+        if code == "F00" && times == 1 && !too_long {
+            let what = format!("prepare {} is refused as one that was used, and the account never used it", short(&id));
+            self.fail(node, Invariant::OneHold, what);
+        }
+    }
+
     /// A fulfill that fits must be taken while there is time.
     fn refuses_fulfill(&mut self, node: NodeNo, account: AccountPlace, key: Id, fulfillment: [u8; 32], clock: i64) {
         let grace = self.layout.grace_ms;
@@ -257,7 +269,7 @@ impl Auditor {
                 }
             }
             Said::Ack(request) => self.answered(number, request, true),
-            Said::Error(request) => self.answered(number, request, false),
+            Said::Error(request, _) => self.answered(number, request, false),
             Said::Nothing => {}
         }
     }
@@ -305,7 +317,7 @@ impl Auditor {
                     }
                 }
             }
-            said @ (Said::Ack(request) | Said::Error(request)) => {
+            ref said @ (Said::Ack(request) | Said::Error(request, _)) => {
                 let taken = matches!(said, Said::Ack(_));
                 let (key, fulfilled) = match wire.heard.get(&request) {
                     Some(Request::Fulfill(key, _)) => (key, true),
@@ -330,7 +342,7 @@ fn said(frame: &[u8], clock: i64) -> Said {
     let Ok(Packet { request_id: request, body }) = Packet::decode(frame, Dialect::Named, Extensions::NONE) else { return Said::Nothing };
     match body {
         Body::Ack(_) | Body::Response(_) => Said::Ack(request),
-        Body::Error { .. } => Said::Error(request),
+        Body::Error { reason, .. } => Said::Error(request, reason.error().code.as_str().to_owned()),
         Body::Prepare(prepare) => Said::Request(request, Request::Prepare(*prepare.transfer_id.as_bytes(), asked(&prepare, clock))),
         Body::Fulfill(fulfill) => {
             Said::Request(request, Request::Fulfill(*fulfill.transfer_id.as_bytes(), *fulfill.fulfillment.as_bytes()))

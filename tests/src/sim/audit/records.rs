@@ -82,7 +82,9 @@ impl Auditor {
             let window = own.incoming_expires_at - own.expires_at;
             return Err((Invariant::Claimable, format!("transfer {name} ends {window} ms before it has to be claimed")));
         }
-        if own.incoming_expires_at - self.latest() > layout.hold_ms_max {
+        // The connector's own payments have no incoming side.
+        let ends = if from.is_some() { own.incoming_expires_at } else { own.expires_at };
+        if ends - self.latest() > layout.hold_ms_max {
             return Err((Invariant::Claimable, format!("transfer {name} is held for too long")));
         }
         let Some(place) = from else { return Ok(()) };
@@ -135,7 +137,8 @@ impl Auditor {
         let (numerator, denominator) = if sender.asset == hop.asset { (1, 1) } else { rate.unwrap_or((0, 1)) };
         let worth = u128::from(own.from.amount) * u128::from(numerator) / u128::from(denominator);
         let right = match payment.amount.get() {
-            0 => u128::from(own.to.amount) == worth,
+            // What is worth less than a unit isn't sent on for nothing.
+            0 => u128::from(own.to.amount) == worth && (worth > 0 || own.from.amount == 0),
             wanted => own.to.amount == wanted && u128::from(wanted) <= worth,
         };
         if !right || own.to.amount > hop.max_packet {
@@ -192,14 +195,16 @@ impl Auditor {
     }
 
     fn rejected(&mut self, node: NodeNo, key: Id, from: Leg) -> Fits {
-        let (latest, grace) = (self.latest(), self.layout.grace_ms);
+        let (latest, grace, skew) = (self.latest(), self.layout.grace_ms, self.layout.skew_ms_max);
+        let slot_epoch = self.ledgers[node].epoch;
         let transfer = self.held(node, &key, Outcome::Rejected)?;
         let sender = transfer.from;
         if transfer.prepared.from != from {
             return Err((Invariant::AsRecorded, format!("transfer {} is given back in another amount", short(&key))));
         }
         let refused = transfer.errors > 0 && transfer.sent.len() == 1;
-        let in_time = latest >= transfer.prepared.expires_at + grace;
+        let recovered = if transfer.epoch < slot_epoch { skew } else { 0 };
+        let in_time = latest >= transfer.prepared.expires_at + grace + recovered;
         let ended = transfer.rejects > 0 || refused || transfer.sent.is_empty() || transfer.prepared.to.account == OWN || in_time;
         let sent = transfer.sent.len();
         self.ledgers[node].hold(sender, -i128::from(from.amount));
