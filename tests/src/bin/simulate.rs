@@ -216,7 +216,7 @@ fn work(options: &Options, first: u64, began: Instant, next: &AtomicU64, stop: &
         stop.fetch_or(options.stop_at_first && outcome.violation.is_some(), Ordering::Relaxed);
         let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
         sum.add(seed, &plan, outcome);
-        if sum.seeds % 100 == 0 && (stderr().is_terminal() || sum.seeds % 1_000 == 0) {
+        if sum.seeds.is_multiple_of(100) && (stderr().is_terminal() || sum.seeds.is_multiple_of(1_000)) {
             let _ = writeln!(stderr(), "{} seeds, {} s, {} broken", sum.seeds, began.elapsed().as_secs(), sum.failures.len());
         }
     }
@@ -239,7 +239,7 @@ fn report(options: &Options, first: u64, sum: &Sum, took: Duration) -> ExitCode 
             })
             .collect();
         say(&json!({
-            "seeds": sum.seeds, "from": first, "seconds": (took.as_secs_f64() * 1000.0).round() / 1000.0, "payments": sum.payments,
+            "seeds": sum.seeds, "from": first, "seconds": took.as_secs_f64(), "payments": sum.payments,
             "violations": sum.failures.len(), "faults": faults, "first_failing_seed": failing.map(|(seed, _)| seed),
             "invariant": failing.map(|(_, v)| v.invariant.name()), "what": failing.map(|(_, v)| v.what.clone()),
             "observations": sum.observations, "quiet_points": sum.quiet_points,

@@ -24,4 +24,4 @@ pub use network::describe;
 pub use observe::{AccountLayout, AccountPlace, Layout, NodeLayout, NodeNo, Observation, Seen, Side, Statement, WireNo};
 pub use plan::{Decision, Fault, Party, Payment, PeerPlan, Plan, START};
 pub use run::{Outcome, run, shrink, watch};
-pub use world::Coverage;
+pub use world::{Coverage, Watcher};

@@ -2,9 +2,8 @@
 
 use super::audit::{Tally, Violation};
 use super::fault::FaultKind;
-use super::observe::Observation;
 use super::plan::Plan;
-use super::world::{Coverage, World};
+use super::world::{Coverage, Watcher, World};
 use std::collections::BTreeMap;
 
 /// What came of a run.
@@ -30,7 +29,7 @@ pub fn run(plan: &Plan) -> Outcome {
 }
 
 /// Runs a plan and shows everything that can be seen.
-pub fn watch(plan: &Plan, watcher: Option<Box<dyn FnMut(&Observation)>>) -> Outcome {
+pub fn watch(plan: &Plan, watcher: Option<Watcher>) -> Outcome {
     let mut world = World::new(plan.clone(), watcher);
     let violation = world.run();
     Outcome {

@@ -18,6 +18,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// How many strikes of each fault met a transfer in each state.
 pub type Coverage = [[u32; FaultKind::ALL.len()]; TransferState::COUNT];
 
+/// Is shown everything that the auditor is told.
+pub type Watcher = Box<dyn FnMut(&Observation)>;
+
 pub(super) struct World {
     pub(super) plan: Plan,
     pub(super) now: i64,
@@ -41,7 +44,7 @@ pub(super) struct World {
     pub(super) struck: BTreeMap<FaultKind, u32>,
     pub(super) coverage: Coverage,
     pub(super) observations: u64,
-    watcher: Option<Box<dyn FnMut(&Observation)>>,
+    watcher: Option<Watcher>,
     broken: Option<Violation>,
 }
 
@@ -93,7 +96,7 @@ impl Event {
 }
 
 impl World {
-    pub(super) fn new(plan: Plan, watcher: Option<Box<dyn FnMut(&Observation)>>) -> Self {
+    pub(super) fn new(plan: Plan, watcher: Option<Watcher>) -> Self {
         let mut rng = plan.rng.clone();
         let node = |_| Node {
             disk: Disk::new(),
