@@ -175,8 +175,9 @@ impl World {
         if end == 1
             && let Some(pair) = self.pair_of(number)
         {
-            let at = self.now + self.rng.range(50, 2_000);
-            self.plan_dial(pair, at);
+            // Some dial again before all that they said has arrived.
+            let pause = if self.rng.percent(30) { self.rng.range(0, 5) } else { self.rng.range(50, 2_000) };
+            self.plan_dial(pair, self.now + pause);
         }
     }
 

@@ -24,6 +24,14 @@ impl Auditor {
         if !self.unsynced[node].is_empty() {
             return Err((Invariant::Liveness, "a batch was applied, and is never made durable".into()));
         }
+        for (asset, _) in &statement.status.own {
+            let stated = statement.status.accounts.iter().filter(|account| account.asset == *asset);
+            let own: i128 = statement.status.own.iter().filter(|(of, _)| of == asset).map(|(_, own)| *own).sum();
+            let sum = stated.map(|account| account.balance + account.totals.incoming_prepared).sum::<i128>() + own;
+            if sum != 0 {
+                return Err((Invariant::Conservation, format!("{sum} {asset} came from nowhere")));
+            }
+        }
         for (place, account) in layout.accounts.iter().enumerate() {
             let (balance, held) = (ledger.balances[place], ledger.held[place]);
             let Some(stated) = statement.status.accounts.iter().find(|stated| stated.id.name() == account.name) else {
