@@ -150,8 +150,12 @@ impl Worker {
     }
 
     fn close_account(&mut self, no: AccountNo) -> Result<(), WorkerError> {
-        let place = usize::try_from(no).ok().and_then(|index| self.accounts.get_mut(index));
-        if let Some(account) = place.and_then(Option::take) {
+        let index = usize::try_from(no).map_err(|_| WorkerError::Inconsistent("account number"))?;
+        if self.accounts.len() <= index {
+            // From a snapshot: the account was closed before.
+            self.accounts.resize_with(index.saturating_add(1), || None);
+        }
+        if let Some(account) = self.accounts.get_mut(index).and_then(Option::take) {
             self.by_id.remove(&account.id);
             if let Some(book) = self.assets.get_mut(account.asset) {
                 book.own = checked(book.own, account.balance).ok_or_else(|| WorkerError::Overflow(book.asset.to_string()))?;

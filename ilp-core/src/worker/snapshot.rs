@@ -96,6 +96,10 @@ impl Worker {
                 Record::Claimed { no, kind: *kind, subject, proof }.encode(&mut blob);
             }
         }
+        // Numbers are never used twice: without this, that of the newest account would be forgotten if it is closed.
+        if let (Some(None), Ok(no)) = (self.accounts.last(), AccountNo::try_from(self.accounts.len().saturating_sub(1))) {
+            Record::AccountClosed { no }.encode(&mut blob);
+        }
         for book in &self.assets {
             Record::Own { asset: &asset_text(&book.asset), balance: book.own }.encode(&mut blob);
         }

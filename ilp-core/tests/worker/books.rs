@@ -3,7 +3,7 @@
 use crate::bench::*;
 use ilp_core::link::Answer;
 use ilp_core::link::LinkCommand;
-use ilp_core::worker::{ConnectionId, Released};
+use ilp_core::worker::{ConnectionId, Input, Released};
 use ilp_oer::TransferId;
 use proptest::prelude::*;
 
@@ -166,6 +166,9 @@ proptest! {
 #[test]
 fn a_snapshot_lets_the_log_be_cut_and_says_the_same() {
     let mut bench = Bench::with(vec![account("alice", u64::MAX), account("bob", 0)], |_| {});
+    // Opened, closed, and its records cut: its number must not be given to anybody else.
+    bench.input(Input::AddAccount { config: account("gone", 0), reply: 1 });
+    bench.input(Input::RemoveAccount { id: id("gone"), write_off: false, reply: 2 });
     let (alice, _) = bench.connect("alice");
     let (bob, _) = bench.connect("bob");
     // Held for so long that its record lies below every cut: it has to be carried over, more than once.
@@ -225,6 +228,9 @@ fn a_snapshot_lets_the_log_be_cut_and_says_the_same() {
     };
     assert_eq!(books(&after.status()), books(&before));
     after.check_books();
+    after.input(Input::AddAccount { config: account("new", 0), reply: 3 });
+    let opened = after.log.last().map(|(_, blob)| blob.slice(..5));
+    assert_eq!(opened.as_deref(), Some([1, 0, 0, 0, 3].as_slice()), "accounts have numbers 0 to 2 so far");
     // What was forgotten before the crash may be remembered again for a moment; what was remembered must be.
     assert!(after.status().remembered >= before.remembered);
     assert_eq!(after.own(), 10);

@@ -1,7 +1,7 @@
 //! A network from one seed: real workers, links and sessions on simulated wires, stores and clocks, and an auditor that knows the rules
 //! but not the code.
 //!
-//! A [`Plan`] is all that a seed stands for; [`run`] runs it. The [`Auditor`](audit::Auditor) sees [`Observation`]s only. `docs/testing.md`
+//! A [`Plan`] is all that a seed stands for; [`run`] runs it. The [`Auditor`] sees [`Observation`]s only. `docs/testing.md`
 //! says how to use it, and how to add a fault.
 
 mod audit;
