@@ -189,8 +189,7 @@ fn a_snapshot_lets_the_log_be_cut_and_says_the_same() {
             let event = bench.prepare_event(1, "test.ann.bob", 3, 4_000);
             let ilp_core::link::LinkEvent::Prepare { request, mut transfer } = event else { unreachable!() };
             transfer.id = TransferId::new(id);
-            inputs
-                .push(ilp_core::worker::Input::Link { connection: alice, event: ilp_core::link::LinkEvent::Prepare { request, transfer } });
+            inputs.push(Input::Link { connection: alice, event: ilp_core::link::LinkEvent::Prepare { request, transfer } });
         }
         let first = bench.log.first().map(|(seq, _)| *seq);
         let out = bench.step(inputs);
@@ -203,14 +202,14 @@ fn a_snapshot_lets_the_log_be_cut_and_says_the_same() {
                 1 => ilp_core::link::LinkEvent::Reject { request: 1, id, reason: error_bytes("F99", "test.bob") },
                 _ => ilp_core::link::LinkEvent::Fulfill { request: 1, id, fulfillment: preimage(1) },
             };
-            inputs.push(ilp_core::worker::Input::Link { connection: bob, event });
+            inputs.push(Input::Link { connection: bob, event });
         }
         let out = bench.step(inputs);
         let mut inputs = Vec::new();
         for command in to(alice, &out) {
             let (LinkCommand::Fulfill { tag, .. } | LinkCommand::Reject { tag, .. }) = command else { continue };
             let event = ilp_core::link::LinkEvent::Answered { tag, answer: Answer::Ack };
-            inputs.push(ilp_core::worker::Input::Link { connection: alice, event });
+            inputs.push(Input::Link { connection: alice, event });
         }
         bench.step(inputs);
         bench.pass(100);
