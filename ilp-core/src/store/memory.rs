@@ -1,6 +1,6 @@
 //! The store that keeps everything in memory: for tests, demonstrations, and as the reference of the contract.
 
-use super::{BalanceStore, Commit, CommitOutcome, Durability, OpenedSlot, SlotName, StoreError};
+use super::{BalanceStore, Commit, CommitOutcome, Durability, OpenedSlot, SlotName, SlotPicture, StoreError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -115,7 +115,13 @@ impl BalanceStore for MemoryStore {
         let mut state = self.lock();
         let slot = state.slots.entry(slot.clone()).or_default();
         slot.epoch = slot.epoch.saturating_add(1);
-        Ok(OpenedSlot { epoch: slot.epoch, last_seq: slot.last_seq, log: slot.log.iter().map(|(_, blob)| blob.clone()).collect() })
+        Ok(slot.opened())
+    }
+
+    async fn read(&self, slot: &SlotName) -> Result<Option<SlotPicture>, StoreError> {
+        let state = self.lock();
+        let balances = || state.balances.iter().map(|(id, balance)| (id.clone(), *balance)).collect();
+        Ok(state.slots.get(slot).map(|slot| SlotPicture { slot: slot.opened(), balances: balances() }))
     }
 
     async fn commit(&self, batch: Commit) -> CommitOutcome {
@@ -171,12 +177,23 @@ impl State {
                     slot.log.pop_front();
                 }
             }
-            self.balances.extend(batch.balances.iter().cloned());
+            for (id, balance) in &batch.balances {
+                match balance {
+                    Some(balance) => self.balances.insert(id.clone(), *balance),
+                    None => self.balances.remove(id),
+                };
+            }
         }
         match fault {
             Some(Fault::UnknownApplied) => unknown(),
             _ => CommitOutcome::Durable,
         }
+    }
+}
+
+impl Slot {
+    fn opened(&self) -> OpenedSlot {
+        OpenedSlot { epoch: self.epoch, last_seq: self.last_seq, log: self.log.iter().map(|(_, blob)| blob.clone()).collect() }
     }
 }
 

@@ -29,6 +29,7 @@ pub type SlotName = Arc<str>;
 ///   and the next `open` still returns the batch.
 /// * [`Unknown`](CommitOutcome::Unknown) promises nothing: the batch may have been applied, may be applied later, or never.
 /// * `cut_below` lets the store forget batches with smaller sequence numbers, once the batch itself is durable.
+/// * **Balances** are the last value of each account in any durable batch; an account whose last value is `None` has none.
 /// * Calls for one slot may overlap. A store may take them in any order; what comes too early is a `Gap`.
 ///
 /// Blobs are opaque. What a store returns on `open` is trusted to be what was committed: integrity is the store's business.
@@ -44,6 +45,10 @@ pub trait BalanceStore: Debug + Send + Sync + 'static {
     /// Makes one batch durable.
     async fn commit(&self, batch: Commit) -> CommitOutcome;
 
+    /// Looks at a slot and at all balances, as they were at one instant, without taking anything: the epoch stays, and whoever has the
+    /// slot open goes on. `None` if nobody ever opened it. What isn't durable may be seen or not.
+    async fn read(&self, slot: &SlotName) -> Result<Option<SlotPicture>, StoreError>;
+
     /// What a durable batch survives.
     fn durability(&self) -> Durability;
 }
@@ -55,8 +60,17 @@ pub struct OpenedSlot {
     pub epoch: u64,
     /// The sequence number of the last batch; 0 if there never was one.
     pub last_seq: u64,
-    /// The blobs since the last cut, oldest first.
+    /// The blobs since the last cut, oldest first: the last one is that of `last_seq`, and none is missing between.
     pub log: Vec<Bytes>,
+}
+
+/// A slot and the balances beside the logs, as [`BalanceStore::read`] saw them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlotPicture {
+    /// The slot as its next opener would find it, but for the epoch: that is the last opener's.
+    pub slot: OpenedSlot,
+    /// The balance of every account, of this slot or another, in the order of their ids.
+    pub balances: Vec<(crate::AccountId, i128)>,
 }
 
 /// One batch.
@@ -70,8 +84,9 @@ pub struct Commit {
     pub seq: u64,
     /// The records.
     pub blob: Bytes,
-    /// New values of the balances that the batch touched, for those who want to read them without reading the log.
-    pub balances: Vec<(crate::AccountId, i128)>,
+    /// New values of the balances that the batch touched, for those who want to read them without reading the log; `None` for an
+    /// account that is closed. No account is in it twice.
+    pub balances: Vec<(crate::AccountId, Option<i128>)>,
     /// Batches below this number aren't needed any more.
     pub cut_below: Option<u64>,
 }

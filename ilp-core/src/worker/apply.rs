@@ -157,6 +157,7 @@ impl Worker {
         }
         if let Some(account) = self.accounts.get_mut(index).and_then(Option::take) {
             self.by_id.remove(&account.id);
+            self.pending.closed.push(account.id.clone());
             if let Some(book) = self.assets.get_mut(account.asset) {
                 book.own = checked(book.own, account.balance).ok_or_else(|| WorkerError::Overflow(book.asset.to_string()))?;
             }

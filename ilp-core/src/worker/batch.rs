@@ -112,8 +112,8 @@ pub struct BatchCommit {
     pub seq: u64,
     /// The records.
     pub blob: Bytes,
-    /// The balances it touched.
-    pub balances: Vec<(AccountId, i128)>,
+    /// The balances it touched; `None` for accounts that it closed.
+    pub balances: Vec<(AccountId, Option<i128>)>,
     /// Batches below aren't needed once this one is durable.
     pub cut_below: Option<u64>,
 }
@@ -171,7 +171,13 @@ impl Worker {
             self.pending.touched.sort_unstable();
             self.pending.touched.dedup();
             let touched = std::mem::take(&mut self.pending.touched);
-            let balances = touched.iter().filter_map(|no| self.account(*no)).map(|a| (a.id.clone(), a.balance)).collect();
+            let mut closed = std::mem::take(&mut self.pending.closed);
+            closed.sort_unstable();
+            closed.dedup();
+            // An account that was closed and opened again in one batch is there.
+            let closed = closed.into_iter().filter(|id| !self.by_id.contains_key(id)).map(|id| (id, None));
+            let there = touched.iter().filter_map(|no| self.account(*no)).map(|a| (a.id.clone(), Some(a.balance)));
+            let balances = there.chain(closed).collect();
             self.pending.touched = touched;
             self.pending.touched.clear();
             Some(BatchCommit { seq, blob, balances, cut_below })

@@ -118,6 +118,8 @@ struct Pending {
     blob: Vec<u8>,
     effects: Vec<Effect>,
     touched: Vec<AccountNo>,
+    /// Accounts that are no more.
+    closed: Vec<crate::AccountId>,
     records: usize,
     /// Something in `blob` must be durable; else it waits for company.
     dirty: bool,

@@ -78,6 +78,7 @@ impl Worker {
         worker.replaying = false;
         worker.recount();
         worker.pending.touched.clear();
+        worker.pending.closed.clear();
         worker.resume();
         Ok(worker)
     }

@@ -96,5 +96,5 @@ impl Disk {
 }
 
 pub(super) fn named(commit: &Commit) -> Vec<(String, i128)> {
-    commit.balances.iter().map(|(id, balance)| (id.name().to_owned(), *balance)).collect()
+    commit.balances.iter().filter_map(|(id, balance)| Some((id.name().to_owned(), (*balance)?))).collect()
 }
