@@ -46,6 +46,8 @@
 mod account;
 mod auth;
 mod collections;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod event;
 mod limits;
 pub mod link;
