@@ -81,12 +81,7 @@ pub(super) fn read(top: &Section<'_>, folder: &Path, problems: &mut Collector<'_
 }
 
 /// `[admin]`, or what goes without saying: a socket beside the books, and none if there is no such place. The outer `None` was reported.
-pub(super) fn read_socket(
-    top: &Section<'_>,
-    store: Option<&Store>,
-    folder: &Path,
-    problems: &mut Collector<'_>,
-) -> Option<Option<Socket>> {
+pub(super) fn read_socket(top: &Section<'_>, store: Option<&Store>, folder: &Path, problems: &mut Collector<'_>) -> Option<Option<Socket>> {
     let beside = || match store {
         Some(Store::Embedded(directory)) => Some(Socket { path: directory.path.join(SOCKET), place: None }),
         Some(Store::Memory) | None => None,

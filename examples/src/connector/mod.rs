@@ -100,7 +100,11 @@ fn demonstrate(arguments: &Arguments) -> Exit {
         Some(time) => demo::Goal::For(time),
         None => demo::Goal::Payments(arguments.payments.unwrap_or(1_000)),
     };
-    let options = demo::Options { goal, in_flight: arguments.in_flight.into(), amount: arguments.amount };
+    let given = arguments.store.clone().map(demo::Place::given);
+    let Some(place) = given.or_else(|| demo::Place::usual(|name| std::env::var_os(name))) else {
+        return say(Exit::Usage, &demo::DemoError::NoPlace.to_string());
+    };
+    let options = demo::Options { goal, in_flight: arguments.in_flight.into(), amount: arguments.amount, place };
     if let Err(why) = options.check() {
         return say(Exit::Usage, &why);
     }

@@ -73,7 +73,7 @@ async fn start(config: &Config, file: &Path, tokens: &Arc<Tokens>, log: &Log) ->
         Some(socket) => Some(Socket::bind(&socket.path).map_err(|error| format!("{error}{}", at(socket.place, file)))?),
         None => None,
     };
-    let watched = Watched::new(store.store(), log.clone());
+    let watched = Watched::new(store.clone(), log.clone());
     let notices = log.clone();
     let mut builder = build(config, tokens).store(watched.clone()).on_notice(move |notice| say_notice(&notice, &notices));
     let places: Vec<String> = listeners.iter().map(ClpListener::url).collect();

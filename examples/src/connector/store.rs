@@ -1,10 +1,13 @@
 //! The store that a configuration asks for.
 
 use crate::config::Store;
-use ilp_core::store::{BalanceStore, BooksError, EmbeddedStore, MemoryStore, StoreMetrics};
+use async_trait::async_trait;
+use ilp_core::store::{
+    BalanceStore, BooksError, Commit, CommitOutcome, Durability, EmbeddedStore, MemoryStore, OpenedSlot, SlotName, SlotPicture, StoreError,
+    StoreMetrics,
+};
 use std::error::Error;
 use std::path::Path;
-use std::sync::Arc;
 
 /// The books, wherever they are. Clones share them.
 #[derive(Debug, Clone)]
@@ -24,11 +27,10 @@ impl OpenedStore {
         }
     }
 
-    /// As a connector takes them.
-    pub(crate) fn store(&self) -> Arc<dyn BalanceStore> {
+    fn inner(&self) -> &dyn BalanceStore {
         match self {
-            Self::Memory(store) => Arc::new(store.clone()),
-            Self::Embedded(store) => Arc::new(store.clone()),
+            Self::Memory(store) => store,
+            Self::Embedded(store) => store,
         }
     }
 
@@ -38,6 +40,25 @@ impl OpenedStore {
             Self::Memory(_) => None,
             Self::Embedded(store) => Some(store.metrics()),
         }
+    }
+}
+
+#[async_trait]
+impl BalanceStore for OpenedStore {
+    async fn open(&self, slot: &SlotName) -> Result<OpenedSlot, StoreError> {
+        self.inner().open(slot).await
+    }
+
+    async fn commit(&self, batch: Commit) -> CommitOutcome {
+        self.inner().commit(batch).await
+    }
+
+    async fn read(&self, slot: &SlotName) -> Result<Option<SlotPicture>, StoreError> {
+        self.inner().read(slot).await
+    }
+
+    fn durability(&self) -> Durability {
+        self.inner().durability()
     }
 }
 

@@ -1,6 +1,7 @@
 //! A store that says when it is in trouble: once when it begins, once a minute while it lasts, and once when it is over.
 
 use super::Log;
+use super::store::OpenedStore;
 use crate::show;
 use async_trait::async_trait;
 use ilp_core::store::{BalanceStore, Commit, CommitOutcome, Durability, OpenedSlot, SlotName, SlotPicture, StoreError};
@@ -14,7 +15,7 @@ const AGAIN_EVERY: Duration = Duration::from_secs(60);
 /// Passes everything on, and watches what becomes of commits. Clones share what they see.
 #[derive(Debug, Clone)]
 pub(super) struct Watched {
-    store: Arc<dyn BalanceStore>,
+    store: OpenedStore,
     log: Log,
     seen: Arc<Mutex<Seen>>,
 }
@@ -36,7 +37,7 @@ struct Trouble {
 }
 
 impl Watched {
-    pub(super) fn new(store: Arc<dyn BalanceStore>, log: Log) -> Self {
+    pub(super) fn new(store: OpenedStore, log: Log) -> Self {
         Self { store, log, seen: Arc::default() }
     }
 
@@ -82,7 +83,10 @@ impl Seen {
                 }
                 let trouble = self.trouble.take()?;
                 let time = show::duration(now.saturating_duration_since(trouble.since));
-                Some(format!("the store is out of trouble after {time} and {} tries: everything is durable again", show::count(trouble.tries)))
+                Some(format!(
+                    "the store is out of trouble after {time} and {} tries: everything is durable again",
+                    show::count(trouble.tries)
+                ))
             }
             // The worker is thrown away, and the slot opened again.
             CommitOutcome::Fenced { .. } | CommitOutcome::Gap { .. } => None,

@@ -6,7 +6,7 @@ use super::super::watch::Watched;
 use super::protocol::{Code, Refused, Request, Settled, answer_line};
 use ilp_core::audit::{Audit, AuditError};
 use ilp_core::runtime::Connector;
-use ilp_core::store::{SlotName, SlotPicture};
+use ilp_core::store::{BalanceStore, SlotName, SlotPicture};
 use ilp_core::worker::WorkerStatus;
 use ilp_core::{AccountId, SettleError, SettlementId};
 use serde::Serialize;
@@ -59,7 +59,7 @@ impl Desk {
     async fn audit(&self, account: Option<&str>) -> Result<AuditReport, Refused> {
         let _alone = self.heavy.try_acquire().map_err(|_| busy())?;
         let statement = self.connector.statement().await.map_err(stopped)?;
-        let picture = self.store.store().read(&self.slot).await.map_err(|error| Refused::new(Code::Failed, in_full(&error)))?;
+        let picture = self.store.read(&self.slot).await.map_err(|error| Refused::new(Code::Failed, in_full(&error)))?;
         let picture = picture.ok_or_else(|| failed(&AuditError::NoSlot(self.slot.to_string())))?;
         let (slot, account) = (self.slot.clone(), account.map(str::to_owned));
         // Reading a log takes a processor for as long as it is long.
@@ -86,7 +86,8 @@ pub(crate) async fn settle(connector: &Connector, account: &str, amount: i128, i
     let settlement: SettlementId = id.parse().map_err(|error| Refused::new(Code::Refused, format!("id {id:?}: {error}")))?;
     let status = connector.status().await.map_err(stopped)?;
     let accounts = &status.worker.accounts;
-    let found = accounts.iter().find(|other| other.id.name() == account).ok_or_else(|| no_account(account, accounts.iter().map(|a| &a.id)))?;
+    let found =
+        accounts.iter().find(|other| other.id.name() == account).ok_or_else(|| no_account(account, accounts.iter().map(|a| &a.id)))?;
     let done = connector.settle(&found.id, amount, &settlement).await.map_err(|error| {
         let code = if matches!(error, SettleError::Stopped) { Code::Unknown } else { Code::Refused };
         Refused::new(code, error.to_string())

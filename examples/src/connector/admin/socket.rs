@@ -21,7 +21,9 @@ pub(crate) struct Socket {
 /// A socket that can't be listened to.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SocketError {
-    #[error("{folder} can be entered by other users, and whoever reaches the socket can settle: run chmod 700 on it, or choose another place")]
+    #[error(
+        "{folder} can be entered by other users, and whoever reaches the socket can settle: run chmod 700 on it, or choose another place"
+    )]
     NotPrivate { folder: String },
     #[error("another connector answers at {path}: stop it, or choose another socket")]
     Live { path: String },

@@ -8,7 +8,7 @@ use super::place::{Found, Where};
 use super::{Failure, block_on, print, print_json};
 use crate::show;
 use clap::Args;
-use ilp_core::store::{BooksError, Salvaged, SalvageReport};
+use ilp_core::store::{BooksError, SalvageReport, Salvaged};
 use std::path::{Path, PathBuf};
 
 const BACKUP_HELP: &str = "\

@@ -1,8 +1,8 @@
 //! Which connector, or which books, a command is about.
 
+use super::super::Exit;
 use super::super::admin::protocol::Request;
 use super::super::store::{are_in, in_full};
-use super::super::Exit;
 use super::Failure;
 use crate::config::{self, SOCKET, Store};
 use clap::Args;
@@ -53,9 +53,7 @@ impl Where {
     pub(super) fn place(self) -> Result<Place, Failure> {
         let no_books = "";
         match self {
-            Self { store: Some(directory), .. } => {
-                Ok(Place { socket: Some(directory.join(SOCKET)), books: Some(directory), no_books })
-            }
+            Self { store: Some(directory), .. } => Ok(Place { socket: Some(directory.join(SOCKET)), books: Some(directory), no_books }),
             Self { socket: Some(socket), .. } => {
                 Ok(Place { socket: Some(socket), books: None, no_books: "with --store or --config, books at rest would be looked at" })
             }

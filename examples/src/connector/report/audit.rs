@@ -189,8 +189,7 @@ impl fmt::Display for AuditReport {
         for of in &self.assets {
             let asset = asset(&of.asset);
             let plain = |amount| units(amount, &asset, false);
-            let [balances, held, own, settled, difference] =
-                [of.balances, of.held, of.own, of.settlements, of.difference].map(plain);
+            let [balances, held, own, settled, difference] = [of.balances, of.held, of.own, of.settlements, of.difference].map(plain);
             assets.row([of.asset.clone(), balances, held, own, settled, difference]);
         }
         writeln!(f, "{table}\n{assets}")?;
@@ -203,6 +202,9 @@ impl fmt::Display for AuditReport {
         if self.right {
             return writeln!(f, "the books are right");
         }
-        writeln!(f, "\nTHE BOOKS ARE NOT RIGHT: keep a copy of them as they are, and of the log of the connector, and find out why before you go on")
+        writeln!(
+            f,
+            "\nTHE BOOKS ARE NOT RIGHT: keep a copy of them as they are, and of the log of the connector, and find out why before you go on"
+        )
     }
 }
