@@ -14,7 +14,8 @@ pub(super) fn directory(path: &Path) -> Result<(), String> {
     }
 }
 
-/// Whether a socket can be where it is said to be. Its folder may still have to be made with the books in it.
+/// Whether a socket can be where it is said to be. Its folder may still have to be made with the books in it; what else is wrong with that
+/// one is said of the books.
 pub(super) fn socket(path: &Path) -> Result<(), String> {
     let len = path.as_os_str().len();
     if len > SOCKET_PATH_LEN_MAX {
@@ -23,8 +24,7 @@ pub(super) fn socket(path: &Path) -> Result<(), String> {
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     match std::fs::metadata(folder) {
-        Ok(there) if !there.is_dir() => Err(format!("{} is a file", folder.display())),
-        Ok(there) if others_may(&there) => Err(format!(
+        Ok(there) if there.is_dir() && others_may(&there) => Err(format!(
             "other users may enter {}, and whoever reaches the socket can settle: run chmod 700 on that directory, or choose another",
             folder.display()
         )),

@@ -107,7 +107,8 @@ pub(super) fn read_socket(top: &Section<'_>, store: Option<&Store>, folder: &Pat
     if let Some(socket) = &socket
         && let Err(why) = place::socket(&socket.path)
     {
-        let at = top.get("admin").and_then(|admin| admin.get_ref().as_table()?.get("socket")).map_or(0..0, toml::Spanned::span);
+        let place = |table: &str, key: &str| Some(top.get(table)?.get_ref().as_table()?.get(key)?.span());
+        let at = place("admin", "socket").or_else(|| place("store", "path")).unwrap_or(0..0);
         problems.unusable(&at, format!("admin: socket {} can't be used: {why}", values::shown_path(&socket.path)));
     }
     Some(socket)

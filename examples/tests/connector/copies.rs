@@ -39,7 +39,7 @@ async fn a_backup_that_was_made_while_payments_went_on_is_right() {
     fs::rename(running.folder.0.join("books"), running.folder.0.join("lost")).unwrap();
     assert_eq!(run(&["restore", &copy, "--store", &running.folder.path("books")]).await.0, 0);
     running.start_again().await;
-    running.line_with("account bob is connected").await;
+    running.connected_again().await;
     running.begin_to_pay().await.unwrap().unwrap();
     assert_eq!(balance(&running.audit().await, "alice"), -700 * 151);
 }

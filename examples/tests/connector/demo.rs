@@ -51,7 +51,10 @@ async fn the_demo_stops_paying_when_told_to_and_still_looks_at_the_books() {
 
 /// What the report says of one row: found, before, after, change.
 fn row(stdout: &str, name: &str) -> Vec<i128> {
-    let line = stdout.lines().find(|line| line.trim_start().starts_with(name)).unwrap_or_else(|| panic!("{name} in {stdout}"));
+    let line = stdout
+        .lines()
+        .find(|line| line.starts_with(&format!("  {name} ")) && line.contains("XRP"))
+        .unwrap_or_else(|| panic!("{name} in {stdout}"));
     let digits = |text: &str| text.chars().filter(|c| c.is_ascii_digit() || *c == '-').collect::<String>();
     line.split("XRP").map(digits).filter_map(|digits| digits.parse().ok()).collect()
 }

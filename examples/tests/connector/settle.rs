@@ -62,7 +62,7 @@ async fn where_there_is_neither_a_connector_nor_books_it_says_so() {
     let missing = folder.path("missing.toml");
     for (place, code, why) in [
         (["--store", &none], 4, "no connector answers, and there are no books in "),
-        (["--socket", &socket], 4, "is it running? with --store or --config, books at rest would be looked at"),
+        (["--socket", &socket], 4, "is it running? (With --store or --config, books at rest would be looked at.)"),
         (["--config", &config], 4, "the configuration has socket = \"none\" in [admin], so no connector can be asked"),
         (["--config", &missing], 3, "the configuration file can't be read"),
     ] {

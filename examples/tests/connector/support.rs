@@ -70,6 +70,7 @@ pub(super) struct Running {
     pub(super) child: Child,
     pub(super) stderr: Lines<BufReader<ChildStderr>>,
     pub(super) alice: Arc<Connector>,
+    alice_hears: mpsc::UnboundedReceiver<Notice>,
     _bob: Connector,
     /// Says when a payment has come to bob …
     pub(super) arrived: mpsc::UnboundedReceiver<()>,
@@ -146,7 +147,7 @@ impl Running {
             ),
         );
         let (child, stderr) = spawn(&file, arguments);
-        let (sender, mut notices) = mpsc::unbounded_channel();
+        let (sender, alice_hears) = mpsc::unbounded_channel();
         let ann = peer_account("ann");
         let own: Address = "test.alice".parse().unwrap();
         let url = format!("wss://127.0.0.1:{port}").parse().unwrap();
@@ -154,21 +155,32 @@ impl Running {
         let mut running = {
             let alice = Connector::builder("test.alice").account(ann);
             let alice = alice.on_notice(move |notice| drop(sender.send(notice))).start().await.unwrap();
-            Self { child, stderr, alice: Arc::new(alice), _bob: bob, arrived, takes, file, folder }
+            Self { child, stderr, alice: Arc::new(alice), alice_hears, _bob: bob, arrived, takes, file, folder }
         };
         running.line_with("account bob is connected").await;
         Arc::get_mut(&mut running.alice).unwrap().add_endpoint(dialler);
-        while !matches!(timeout(PATIENCE, notices.recv()).await.unwrap(), Some(Notice::Connected { .. })) {}
+        running.alice_connected().await;
         running
     }
 
-    /// Starts the command again, after it has ended; returns when both peers are there.
+    /// Starts the command again, after it has ended.
     pub(super) async fn start_again(&mut self) {
         (self.child, self.stderr) = spawn(&self.file, &[]);
     }
 
+    /// Returns when both peers are there again.
+    pub(super) async fn connected_again(&mut self) {
+        self.line_with("account bob is connected").await;
+        self.alice_connected().await;
+    }
+
+    async fn alice_connected(&mut self) {
+        while !matches!(timeout(PATIENCE, self.alice_hears.recv()).await.unwrap(), Some(Notice::Connected { .. })) {}
+    }
+
     /// Alice pays bob; returns when bob has the payment and thinks about it.
     pub(super) async fn pay(&mut self) -> JoinHandle<Result<Fulfillment, PayError>> {
+        while self.arrived.try_recv().is_ok() {}
         let payment = self.begin_to_pay();
         timeout(PATIENCE, self.arrived.recv()).await.unwrap().unwrap();
         payment

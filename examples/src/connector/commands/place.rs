@@ -55,7 +55,7 @@ impl Where {
         match self {
             Self { store: Some(directory), .. } => Ok(Place { socket: Some(directory.join(SOCKET)), books: Some(directory), no_books }),
             Self { socket: Some(socket), .. } => {
-                Ok(Place { socket: Some(socket), books: None, no_books: "with --store or --config, books at rest would be looked at" })
+                Ok(Place { socket: Some(socket), books: None, no_books: "With --store or --config, books at rest would be looked at." })
             }
             Self { config, .. } => {
                 let given = config.is_some();
@@ -69,7 +69,7 @@ impl Where {
                     Store::Embedded(directory) => Some(directory.path),
                     Store::Memory => None,
                 };
-                let no_books = "its books are in memory, so there are none while it doesn't run";
+                let no_books = "Its books are in memory, so there are none while it doesn't run.";
                 Ok(Place { socket: socket.map(|socket| socket.path), books, no_books })
             }
         }
@@ -120,7 +120,7 @@ impl Place {
             Some(socket) => format!("no connector answers at {}", socket.display()),
             None => "the configuration has socket = \"none\" in [admin], so no connector can be asked".into(),
         };
-        let more = if self.no_books.is_empty() { String::new() } else { format!("; {}", self.no_books) };
+        let more = if self.no_books.is_empty() { String::new() } else { format!(" ({})", self.no_books) };
         Failure::cannot(format!("{socket}: is it running?{more}"))
     }
 
