@@ -9,3 +9,4 @@ pub mod hostile;
 pub mod packet;
 pub mod proxy;
 pub mod show;
+pub mod torture;

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{ChildStdin, ChildStdout, Command};
@@ -138,6 +138,34 @@ impl<H: DeserializeOwned> Child<H> {
     /// See [`ChildError`].
     pub(crate) async fn ask<A: DeserializeOwned>(&mut self, question: &str) -> Result<A, ChildError> {
         exchange(&mut self.input, &mut self.output, &format!("{question}\n"), ANSWER_TIME_MAX).await
+    }
+
+    /// The next thing that it says by itself, in the form of its hello; `None` when it says nothing more.
+    ///
+    /// # Errors
+    /// If that can't be read.
+    pub(crate) async fn hear(&mut self) -> Result<Option<H>, ChildError> {
+        let mut line = String::new();
+        (&mut self.output).take(LINE_BYTES_MAX).read_line(&mut line).await.map_err(ChildError::Spawn)?;
+        if line.is_empty() {
+            return Ok(None);
+        }
+        serde_json::from_str(&line).map(Some).map_err(|_| ChildError::Silent(line))
+    }
+
+    /// Lets it end by closing its input, waits until it has, and says how it ended. `None` if it had to be killed for want of time.
+    ///
+    /// # Errors
+    /// If the system doesn't say.
+    pub(crate) async fn end(mut self, patience: Duration) -> Result<Option<ExitStatus>, ChildError> {
+        drop(self.input);
+        match tokio::time::timeout(patience, self.process.wait()).await {
+            Ok(status) => Ok(Some(status.map_err(ChildError::Spawn)?)),
+            Err(_) => {
+                let _ = self.process.kill().await;
+                Ok(None)
+            }
+        }
     }
 
     /// Lets it end, and makes it if it doesn't. Gives its last word, if it had one.

@@ -24,13 +24,13 @@
 pub(crate) mod child;
 pub(crate) mod clock;
 mod connector;
-mod faults;
+pub(crate) mod faults;
 pub(crate) mod histogram;
-mod invoice;
+pub(crate) mod invoice;
 pub(crate) mod options;
 pub(crate) mod pair;
 pub(crate) mod process;
-mod progress;
+pub(crate) mod progress;
 pub(crate) mod random;
 mod receiver;
 pub(crate) mod report;

@@ -1,0 +1,129 @@
+//! The connector in a child process, from inside: the library's, with a store, a listener and moments at which it is killed.
+
+use super::endpoint::WatchedListener;
+use super::points::{Kill, LastWords, Trigger};
+use super::store::{Hasty, Watched};
+use super::{ADDRESS, RULES, SLOT, Sabotage, StoreKind};
+use crate::flood::faults;
+use ilp_core::link::PeerProtocol;
+use ilp_core::runtime::Connector;
+use ilp_core::store::{BalanceStore, MemoryStore};
+use ilp_core::{AccountConfig, AccountId, Asset, Limits, Tokens};
+use ilp_oer::Address;
+use serde::{Deserialize, Serialize};
+use std::io::{BufRead, BufReader, Read, Write, stderr, stdin, stdout};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// What the child is told: one line of JSON on its input.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Order {
+    /// Where to listen, on 127.0.0.1.
+    pub(super) port: u16,
+    pub(super) store: StoreKind,
+    /// Where the store is.
+    pub(super) directory: PathBuf,
+    /// Name, token and credit limit of each.
+    pub(super) accounts: Vec<(String, String, u64)>,
+    /// When it shall be killed; if not, it lives until its input ends.
+    pub(super) kill: Option<Kill>,
+    pub(super) sabotage: Option<Sabotage>,
+}
+
+/// What the child says, a line of JSON each.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Said {
+    /// It is there; so long after it was started, in microseconds.
+    Listening { recovery_us: u64 },
+    /// It stands where it shall be killed, and is.
+    At(LastWords),
+    /// It has stopped in good order.
+    Stopped { in_flight: usize },
+}
+
+/// Reads an order from the input and is a connector until it is killed, or until the input ends.
+pub(super) fn main() -> ExitCode {
+    let started = Instant::now();
+    match serve(started) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(stderr(), "torture: connector: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(started: Instant) -> Result<(), Error> {
+    let mut input = BufReader::new(stdin());
+    let mut line = String::new();
+    if input.read_line(&mut line)? == 0 {
+        // The parent is gone already.
+        return Ok(());
+    }
+    let order: Order = serde_json::from_str(&line)?;
+    let (ended, end) = oneshot::channel();
+    // Reading the standard input blocks, so it can't be left to the connector's thread.
+    std::thread::spawn(move || {
+        let _ = input.read_to_end(&mut Vec::new());
+        drop(ended);
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let trigger = Arc::new(Trigger::new(order.kill));
+        let mut store = open(&order, &trigger)?;
+        let mut hasty = None;
+        if order.sabotage == Some(Sabotage::NoHold) {
+            let lying = Arc::new(Hasty::new(store));
+            hasty = Some(lying.clone());
+            store = lying;
+        }
+        let connector = start(&order, Watched { inner: store, trigger: trigger.clone() }, trigger).await?;
+        say(&Said::Listening { recovery_us: u64::try_from(started.elapsed().as_micros())? })?;
+        let _: Result<(), _> = end.await;
+        let report = connector.stop(STOP_PATIENCE).await;
+        if let Some(hasty) = hasty {
+            hasty.finish().await;
+        }
+        say(&Said::Stopped { in_flight: report.worker.map_or(0, |worker| worker.in_flight) })
+    })
+}
+
+fn open(order: &Order, _trigger: &Arc<Trigger>) -> Result<Arc<dyn BalanceStore>, Error> {
+    match order.store {
+        StoreKind::Memory => Ok(Arc::new(MemoryStore::new())),
+        StoreKind::Embedded => Err("the embedded store does not exist yet".into()),
+    }
+}
+
+async fn start(order: &Order, store: Watched, trigger: Arc<Trigger>) -> Result<Connector, Error> {
+    let listener = WatchedListener::bind(Address::new(ADDRESS)?, order.port, trigger).await?;
+    let mut builder = Connector::builder(ADDRESS).slot(SLOT, 0).store(store).limits(limits()).timing(RULES.timing).endpoint(listener);
+    let tokens = Tokens::new();
+    for (name, token, credit_limit) in &order.accounts {
+        let id = AccountId::new(1, name)?;
+        tokens.insert(name.as_bytes(), id.clone(), PeerProtocol::Clp, token.as_bytes());
+        builder = builder.account(AccountConfig { credit_limit: *credit_limit, ..AccountConfig::new(id, Asset::new("XRP", 6)) });
+    }
+    Ok(builder.authenticator(Arc::new(tokens)).start().await?)
+}
+
+/// Little patience for silent peers.
+fn limits() -> Limits {
+    faults::limits()
+}
+
+fn say(said: &Said) -> Result<(), Error> {
+    let mut out = stdout().lock();
+    writeln!(out, "{}", serde_json::to_string(said)?)?;
+    out.flush()?;
+    Ok(())
+}
+
+/// For what is still in flight at the end, which should be nothing.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);

@@ -1,0 +1,169 @@
+//! The moments at which a connector is killed.
+
+use super::journal::now_us;
+use clap::ValueEnum;
+use rand_chacha::ChaCha12Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
+use rustix::process::{Signal, getpid, kill_process};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::io::{Write, stdout};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A named moment in a connector's life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Point {
+    /// A frame's batch is durable, and the frame isn't with the system.
+    BeforeSend,
+    /// A frame is with the system, and nothing was done since.
+    AfterSend,
+    /// A batch is about to be given to the store.
+    BeforeCommit,
+    /// The store has called a batch durable, and nothing of it has left.
+    BetweenCommitAndRelease,
+    /// The slot is being opened: before anything is read, when the epoch is raised, or after some write or sync on the way.
+    DuringOpen,
+    /// Before or after a commit that carries a part of a snapshot, or the word that the log may be cut.
+    DuringSnapshot,
+}
+
+/// When a connector shall be killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Kill {
+    pub(super) point: Point,
+    /// The how-manieth time that the process stands there, counted from 1.
+    pub(super) occurrence: u32,
+    /// Which of the moments that have the name.
+    pub(super) variant: u32,
+}
+
+impl Point {
+    pub(super) const ALL: [Self; 6] =
+        [Self::BeforeSend, Self::AfterSend, Self::BeforeCommit, Self::BetweenCommitAndRelease, Self::DuringOpen, Self::DuringSnapshot];
+
+    /// How often it shall happen until the kill: drawn from these. A frame is sent every millisecond or less, a batch is durable every few.
+    fn occurrences(self) -> (u32, u32) {
+        match self {
+            Self::BeforeSend | Self::AfterSend => (20, 500),
+            Self::BeforeCommit | Self::BetweenCommitAndRelease => (3, 60),
+            Self::DuringOpen => (1, 12),
+            Self::DuringSnapshot => (1, 4),
+        }
+    }
+}
+
+impl fmt::Display for Point {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.to_possible_value();
+        f.write_str(name.as_ref().map_or("", |name| name.get_name()))
+    }
+}
+
+/// So many kills at these points, all of them as often as each other, in an order and at occurrences that the seed decides.
+///
+/// Snapshots take a while to come by, so of many kills not more than a twelfth wait for one.
+pub(super) fn draw(seed: u64, times: u32, points: &[Point]) -> Vec<Kill> {
+    let mut random = ChaCha12Rng::seed_from_u64(seed);
+    let quota = |point: Point| match point {
+        Point::DuringSnapshot if points.len() > 1 => (times / 12).max(20),
+        _ => u32::MAX,
+    };
+    let mut counts = vec![0_u32; points.len()];
+    let mut kills = Vec::new();
+    while !points.is_empty() && u32::try_from(kills.len()).is_ok_and(|drawn| drawn < times) {
+        let fewest = points.iter().zip(&mut counts).filter(|(point, count)| **count < quota(**point)).min_by_key(|(_, count)| **count);
+        let Some((point, count)) = fewest else { break };
+        *count += 1;
+        let (least, most) = point.occurrences();
+        let occurrence = least + random.next_u32() % (most - least + 1);
+        kills.push(Kill { point: *point, occurrence, variant: random.next_u32() });
+    }
+    for place in (1..kills.len()).rev() {
+        let other = usize::try_from(random.next_u32()).unwrap_or_default() % (place + 1);
+        kills.swap(place, other);
+    }
+    kills
+}
+
+/// Kills the process that it is in when the moment has come.
+#[derive(Debug)]
+pub(super) struct Trigger {
+    kill: Option<Kill>,
+    count: AtomicU32,
+}
+
+/// The last words of a process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct LastWords {
+    pub(super) point: Point,
+    /// What exactly was about to happen, or had.
+    pub(super) what: String,
+    /// When, in microseconds since 1970.
+    pub(super) at_us: i64,
+}
+
+impl Trigger {
+    pub(super) fn new(kill: Option<Kill>) -> Self {
+        Self { kill, count: AtomicU32::new(0) }
+    }
+
+    /// Which of so many moments of a point's name is meant, if it is this point's turn at all.
+    pub(super) fn variant(&self, point: Point, variants: u32) -> Option<u32> {
+        self.kill.filter(|kill| kill.point == point).map(|kill| kill.variant.checked_rem(variants).unwrap_or_default())
+    }
+
+    /// The process stands at a point. If it is the one where it shall die, it does, and this never returns.
+    pub(super) fn at(&self, point: Point, what: impl FnOnce() -> String) {
+        let Some(kill) = self.kill.filter(|kill| kill.point == point) else { return };
+        if self.count.fetch_add(1, Ordering::Relaxed).saturating_add(1) == kill.occurrence {
+            die(&LastWords { point, what: what(), at_us: now_us() });
+        }
+    }
+
+    /// The last of its moments has come, whatever its number was.
+    pub(super) fn at_last(&self, point: Point, what: impl FnOnce() -> String) {
+        if self.kill.is_some_and(|kill| kill.point == point) {
+            die(&LastWords { point, what: what(), at_us: now_us() });
+        }
+    }
+}
+
+/// One line to the parent, then the signal that nothing can catch: all threads are gone before any of them does anything more.
+fn die(words: &LastWords) -> ! {
+    let line = serde_json::to_string(&super::connector::Said::At(words.clone())).unwrap_or_default() + "\n";
+    let mut out = stdout().lock();
+    let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
+    loop {
+        let _ = kill_process(getpid(), Signal::KILL);
+        std::thread::park();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn counts(kills: &[Kill]) -> BTreeMap<Point, u32> {
+        let mut counts = BTreeMap::new();
+        kills.iter().for_each(|kill| *counts.entry(kill.point).or_default() += 1);
+        counts
+    }
+
+    #[test]
+    fn each_point_has_its_share() {
+        assert!(counts(&draw(1, 12, &Point::ALL)).values().all(|count| *count == 2));
+        let many = draw(7, 300, &Point::ALL);
+        assert_eq!(many.len(), 300);
+        assert!(counts(&many).len() == 6 && counts(&many).values().all(|count| *count >= 20), "{:?}", counts(&many));
+        assert_eq!(draw(7, 40, &[Point::DuringSnapshot]).len(), 40);
+    }
+
+    #[test]
+    fn the_seed_decides() {
+        assert_eq!(draw(7, 60, &Point::ALL), draw(7, 60, &Point::ALL));
+        assert_ne!(draw(7, 60, &Point::ALL), draw(8, 60, &Point::ALL));
+        assert_ne!(counts(&draw(7, 60, &Point::ALL)), BTreeMap::new());
+    }
+}

@@ -1,0 +1,201 @@
+//! A run: peers, then one connector after the other, each killed at its moment; the end of everything; the check.
+
+use super::check::{Books, check};
+use super::connector::{Order, Said};
+use super::crew::Crew;
+use super::options::Common;
+use super::place::Place;
+use super::points::{self, Kill, LastWords, Point};
+use super::progress::Progress;
+use super::report::Report;
+use super::{Sabotage, StoreKind, store};
+use crate::flood::child::{Child, ChildError, logins, own_program};
+use crate::flood::random::NoRandomness;
+use rand_chacha::ChaCha12Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+use tokio::time::timeout;
+
+/// What is to be done.
+#[derive(Debug)]
+pub(super) struct Plan {
+    seed: u64,
+    kills: Vec<Kill>,
+    store: StoreKind,
+    rate: u32,
+    pairs: u16,
+    sabotage: Option<Sabotage>,
+    keep: Option<PathBuf>,
+    pub(super) json: bool,
+}
+
+/// What a run counts.
+#[derive(Debug, Default)]
+pub(super) struct Figures {
+    pub(super) seed: u64,
+    pub(super) store: StoreKind,
+    pub(super) sabotage: Option<Sabotage>,
+    /// The last words of every process that was killed.
+    pub(super) kills: Vec<LastWords>,
+    pub(super) recoveries_us: Vec<u64>,
+    pub(super) reconnects: u64,
+    pub(super) time: Duration,
+    pub(super) complaints: Vec<String>,
+}
+
+/// Why there is no report.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RunError {
+    #[error(transparent)]
+    Child(#[from] ChildError),
+    #[error(transparent)]
+    Random(#[from] NoRandomness),
+    #[error("cannot start: {0}")]
+    Io(#[from] io::Error),
+    #[error("cannot use {}: {source}", path.display())]
+    Directory { path: PathBuf, source: io::Error },
+    #[error("no port from {} to {} is free", PORTS.0, PORTS.1)]
+    NoPort,
+    #[error("the connector that was to be killed at {point} ended otherwise: {how}")]
+    EndedOtherwise { point: Point, how: String },
+    #[error("the connector that was to be killed at {point} has not come there in {} s", POINT_TIME_MAX.as_secs())]
+    NeverThere { point: Point },
+    #[error("the last connector ended otherwise than in good order: {0}")]
+    LastOne(String),
+    #[error("the peer of account {name} ended by itself")]
+    PeerGone { name: String },
+    #[error("a journal can't be read: {0}")]
+    Journal(#[source] io::Error),
+    #[error("the store can't be read: {0}")]
+    Store(String),
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Plan {
+    pub(super) fn new(common: Common, store: StoreKind, points: &[Point]) -> Self {
+        let seed = common.seed();
+        let Common { times, rate, pairs, sabotage, keep, json, .. } = common;
+        Self { seed, kills: points::draw(seed, times, points), store, rate, pairs, sabotage, keep, json }
+    }
+}
+
+/// Carries a plan out.
+pub(super) async fn run(plan: Plan) -> Result<Report, RunError> {
+    let started = Instant::now();
+    let place = Place::new(plan.keep.clone())?;
+    let mut rng = ChaCha12Rng::seed_from_u64(plan.seed.rotate_left(32));
+    let (logins, port) = (logins(plan.pairs)?, free_port(&mut rng)?);
+    let accounts = logins.iter().flat_map(|(payer, payee)| [(payer, u64::MAX), (payee, 0)]);
+    let accounts = accounts.map(|(login, credit)| (login.name.clone(), login.token.clone(), credit)).collect();
+    let order = Order { port, store: plan.store, directory: place.store(), accounts, kill: None, sabotage: plan.sabotage };
+    let mut figures = Figures { seed: plan.seed, store: plan.store, sabotage: plan.sabotage, ..Figures::default() };
+    let mut crew = Crew::start(&logins, port, plan.rate, &place, &mut rng).await?;
+
+    kill_all(&plan, &order, &mut crew, &mut figures).await?;
+    let last = start(&order).await?;
+    let Said::Listening { recovery_us } = *last.hello() else {
+        return Err(RunError::LastOne("it was killed".to_owned()));
+    };
+    figures.recoveries_us.push(recovery_us);
+    let settled = tokio::select! {
+        settled = crew.settle() => settled?,
+        // The second one.
+        Ok(()) = tokio::signal::ctrl_c() => return Err(RunError::Interrupted),
+    };
+    if !settled {
+        figures.complaints.push("not everything came to an end after the last expiry".to_owned());
+    }
+    let pairs = crew.pairs().to_vec();
+    for (name, state) in crew.end().await? {
+        figures.reconnects += state.reconnects;
+        figures.complaints.extend(state.wrong.iter().map(|(what, count)| format!("{name}: {count} {what}")));
+        figures.complaints.extend(state.failure.map(|failure| format!("{name}: the journal can't be written: {failure}")));
+    }
+    stop(last).await?;
+
+    let books = match store::picture(plan.store, &place.store()).await.map_err(RunError::Store)? {
+        Some(picture) => Books::of(&picture),
+        None => Books::default(),
+    };
+    let kills: Vec<i64> = figures.kills.iter().map(|words| words.at_us).collect();
+    let verdict = check(&pairs, &books, &kills).map_err(RunError::Journal)?;
+    figures.time = started.elapsed();
+    Ok(Report::new(figures, verdict))
+}
+
+/// Kills one connector after the other, until all are dead or somebody is tired of it.
+async fn kill_all(plan: &Plan, order: &Order, crew: &mut Crew, figures: &mut Figures) -> Result<(), RunError> {
+    let mut progress = Progress::new(plan.kills.len());
+    let interrupt = tokio::signal::ctrl_c();
+    tokio::pin!(interrupt);
+    for kill in &plan.kills {
+        let order = Order { kill: Some(*kill), ..order.clone() };
+        tokio::select! {
+            killed = kill_one(&order, *kill, figures) => killed?,
+            Ok(()) = &mut interrupt => break,
+        }
+        if progress.is_shown() {
+            progress.show(figures.kills.len(), crew.started().await?);
+        }
+    }
+    progress.finish();
+    Ok(())
+}
+
+/// The life of one connector.
+async fn kill_one(order: &Order, Kill { point, .. }: Kill, figures: &mut Figures) -> Result<(), RunError> {
+    let mut child = start(order).await?;
+    let mut said = Some(child.hello().clone());
+    if let Some(Said::Listening { recovery_us }) = said {
+        figures.recoveries_us.push(recovery_us);
+        said = timeout(POINT_TIME_MAX, child.hear()).await.map_err(|_| RunError::NeverThere { point })??;
+    }
+    let ended = child.end(POINT_TIME_MAX).await?;
+    match (said, ended.map(|status| status.signal())) {
+        (Some(Said::At(words)), Some(Some(SIGKILL))) if words.point == point => figures.kills.push(words),
+        (said, _) => {
+            let how = format!("{}; its last words: {said:?}", how(ended));
+            return Err(RunError::EndedOtherwise { point, how });
+        }
+    }
+    Ok(())
+}
+
+async fn start(order: &Order) -> Result<Child<Said>, RunError> {
+    Ok(Child::start_as(&own_program()?, &["connector"], order).await?)
+}
+
+/// Lets the last connector stop.
+async fn stop(last: Child<Said>) -> Result<(), RunError> {
+    let ended = last.end(POINT_TIME_MAX).await?;
+    if ended.is_some_and(|status| status.success()) { Ok(()) } else { Err(RunError::LastOne(how(ended))) }
+}
+
+fn how(ended: Option<ExitStatus>) -> String {
+    ended.map_or_else(|| "it had to be killed for want of time".to_owned(), |status| status.to_string())
+}
+
+/// A port for all connectors of a run, one after the other. Not one that the system gives to whoever dials: a peer that dials while
+/// nobody listens could get it, and be connected to itself.
+fn free_port(rng: &mut ChaCha12Rng) -> Result<u16, RunError> {
+    let (first, last) = PORTS;
+    for _ in 0..PORT_TRIES {
+        let port = first + u16::try_from(rng.next_u32() % u32::from(last - first)).unwrap_or_default();
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    Err(RunError::NoPort)
+}
+
+const SIGKILL: i32 = 9;
+/// Some hundred times as long as it takes.
+const POINT_TIME_MAX: Duration = Duration::from_secs(120);
+const PORTS: (u16, u16) = (15_000, 30_000);
+const PORT_TRIES: u32 = 100;
