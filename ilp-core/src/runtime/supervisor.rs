@@ -1,11 +1,12 @@
 //! Opens the slot, runs the driver, and opens the slot again when the worker's state can't be trusted any more.
 
-use super::builder::{Command, StartError};
+use super::StartError;
+use super::connector::Command;
 use super::driver::{Driver, Exit};
 use super::{Clock, Notice, Notices};
 use crate::account::{AccountConfig, AccountId};
 use crate::auth::Authenticator;
-use crate::event::Event;
+use crate::event::NumberedEvent;
 use crate::limits::Limits;
 use crate::receiver::Receiver;
 use crate::store::{BalanceStore, OpenedSlot, SlotName};
@@ -27,7 +28,7 @@ pub(super) struct Shared {
     pub(super) receiver: Option<Arc<dyn Receiver>>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) notices: Notices,
-    pub(super) events: Option<mpsc::Sender<Event>>,
+    pub(super) events: Option<mpsc::Sender<NumberedEvent>>,
     pub(super) accounts: Mutex<BTreeMap<AccountId, AccountConfig>>,
     pub(super) seeds: Mutex<Seeds>,
 }

@@ -29,7 +29,7 @@ impl Worker {
             self.wheel.insert(Timer { index: tag.index, check: tag.check }, due);
             return Ok(());
         }
-        let key = transfer.key;
+        let (key, from) = (transfer.key, transfer.from);
         match (transfer.outcome, transfer.active.is_some()) {
             (Outcome::Held, _) => {
                 let reason = Refusal::TimedOut.to_packet(&self.config.address, now);
@@ -37,7 +37,7 @@ impl Worker {
             }
             (Outcome::Fulfilled(_), true) => {
                 self.counters.unconfirmed = self.counters.unconfirmed.saturating_add(1);
-                self.record_lazily(&Record::Unconfirmed { key })?;
+                self.record(&Record::Unconfirmed { key, from })?;
             }
             (_, true) => self.record_lazily(&Record::AnswerAcked { key })?,
             (_, false) => {

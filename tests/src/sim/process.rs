@@ -235,7 +235,7 @@ impl World {
                 self.with_link(node, process, connection, |link, output| link.command(command, at, output));
             }
             Released::Deliver(delivery, payment) => self.deliver(node, process.number, delivery, &payment),
-            Released::Paid(..) | Released::Account(..) | Released::Event(_) => {}
+            Released::Paid(..) | Released::Account(..) | Released::Settled(..) | Released::Stated(..) | Released::Event(_) => {}
         }
     }
 

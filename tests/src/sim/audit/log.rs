@@ -46,6 +46,8 @@ pub(super) enum Record {
     },
     /// A statement without effect.
     Claimed,
+    /// When a batch began, and how many events lie before it.
+    BatchBegun,
 }
 
 #[derive(Debug, Clone)]
@@ -94,7 +96,11 @@ fn record(rest: &mut Rest<'_>) -> Option<Record> {
         }
         6 => Record::AnswerAcked { key: rest.array()? },
         7 => Record::AnswerRefused { key: rest.array()?, from: rest.leg()?, charged: rest.array()? == [1] },
-        8 => Record::Unconfirmed { key: rest.array()? },
+        8 => {
+            let key = rest.array()?;
+            rest.leg()?;
+            Record::Unconfirmed { key }
+        }
         9 => {
             let from = rest.leg()?;
             rest.array::<40>()?;
@@ -105,6 +111,10 @@ fn record(rest: &mut Rest<'_>) -> Option<Record> {
             rest.bytes()?;
             rest.bytes()?;
             Record::Claimed
+        }
+        16 => {
+            rest.array::<16>()?;
+            Record::BatchBegun
         }
         _ => return None,
     })

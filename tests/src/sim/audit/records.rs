@@ -20,7 +20,7 @@ impl Auditor {
                 Record::AnswerRefused { key, from, charged } => self.answer_refused(node, key, from, charged),
                 Record::Unconfirmed { key } => self.unconfirmed(node, key),
                 Record::Charged { from } => self.charged(node, from),
-                Record::Claimed => Ok(()),
+                Record::Claimed | Record::BatchBegun => Ok(()),
             };
             if let Err((invariant, what)) = fits {
                 self.fail(node, invariant, format!("batch {}: {what}", batch.seq));
