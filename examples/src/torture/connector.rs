@@ -113,9 +113,9 @@ async fn start(order: &Order, store: Watched, trigger: Arc<Trigger>) -> Result<C
     Ok(builder.authenticator(Arc::new(tokens)).start().await?)
 }
 
-/// Little patience for silent peers.
+/// Little patience for silent peers, and snapshots as often as there can be.
 fn limits() -> Limits {
-    faults::limits()
+    Limits { log_bytes: LOG_BYTES, ..faults::limits() }
 }
 
 fn say(said: &Said) -> Result<(), Error> {
@@ -125,5 +125,6 @@ fn say(said: &Said) -> Result<(), Error> {
     Ok(())
 }
 
+const LOG_BYTES: usize = 64 << 10;
 /// For what is still in flight at the end, which should be nothing.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);

@@ -3,7 +3,7 @@
 use super::run::RunError;
 use crate::flood::random::random;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// A directory of the run's own, which goes with it unless it is to be kept.
 #[derive(Debug)]
@@ -33,11 +33,6 @@ impl Place {
     /// The connector's store.
     pub(super) fn store(&self) -> PathBuf {
         self.root.join("store")
-    }
-
-    /// All of it.
-    pub(super) fn root(&self) -> &Path {
-        &self.root
     }
 }
 

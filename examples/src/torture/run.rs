@@ -8,9 +8,10 @@ use super::place::Place;
 use super::points::{self, Kill, LastWords, Point};
 use super::progress::Progress;
 use super::report::Report;
-use super::{Sabotage, StoreKind, store};
+use super::{SLOT, Sabotage, StoreKind, store};
 use crate::flood::child::{Child, ChildError, logins, own_program};
 use crate::flood::random::NoRandomness;
+use ilp_core::audit::AuditError;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 use std::io;
@@ -73,6 +74,8 @@ pub(super) enum RunError {
     Journal(#[source] io::Error),
     #[error("the store can't be read: {0}")]
     Store(String),
+    #[error("the store's books can't be read: {0}")]
+    Audit(#[from] AuditError),
     #[error("interrupted")]
     Interrupted,
 }
@@ -120,7 +123,7 @@ pub(super) async fn run(plan: Plan) -> Result<Report, RunError> {
     stop(last).await?;
 
     let books = match store::picture(plan.store, &place.store()).await.map_err(RunError::Store)? {
-        Some(picture) => Books::of(&picture),
+        Some(picture) => Books::of(SLOT, picture)?,
         None => Books::default(),
     };
     let kills: Vec<i64> = figures.kills.iter().map(|words| words.at_us).collect();

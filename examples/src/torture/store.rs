@@ -3,6 +3,7 @@
 use super::StoreKind;
 use super::points::{Point, Trigger};
 use async_trait::async_trait;
+use ilp_core::audit::BatchSummary;
 use ilp_core::store::{BalanceStore, Commit, CommitOutcome, Durability, OpenedSlot, SlotName, SlotPicture, StoreError};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,8 +33,8 @@ impl BalanceStore for Watched {
 
     async fn commit(&self, batch: Commit) -> CommitOutcome {
         let seq = batch.seq;
-        let snapshot = part_of_snapshot(&batch);
         let moment = self.trigger.variant(Point::DuringSnapshot, SNAPSHOT_MOMENTS);
+        let snapshot = moment.and_then(|_| part_of_snapshot(&batch));
         let meant = |after: bool| match moment {
             Some(BEFORE_PART) => !after && snapshot.is_some(),
             Some(AFTER_PART) => after && snapshot.is_some(),
@@ -76,7 +77,10 @@ pub(super) async fn picture(kind: StoreKind, _directory: &Path) -> Result<Option
 
 /// What of a snapshot a batch carries, if anything.
 fn part_of_snapshot(batch: &Commit) -> Option<&'static str> {
-    batch.cut_below.is_some().then_some(CUT)
+    match batch.cut_below {
+        Some(_) => Some(CUT),
+        None => BatchSummary::of(&batch.blob).is_ok_and(|batch| batch.snapshot).then_some(PART),
+    }
 }
 
 /// A store that calls every batch durable at once, and commits it when it comes to it: `--sabotage no-hold`.
@@ -144,7 +148,8 @@ const SNAPSHOT_MOMENTS: u32 = 4;
 const BEFORE_PART: u32 = 0;
 const AFTER_PART: u32 = 1;
 const BEFORE_CUT: u32 = 2;
-const CUT: &str = "the cut";
+const PART: &str = "a part of a snapshot";
+const CUT: &str = "the end of a snapshot";
 const HASTY_BATCHES: usize = 1_024;
 /// How far a hasty store's commits are behind: as long as a slow disk takes.
 const HASTY_LAG: Duration = Duration::from_millis(10);

@@ -1,14 +1,18 @@
 //! The store's books, as somebody finds them who opens the store when the connector is gone.
 
+use ilp_core::audit::{Audit, AuditError};
 use ilp_core::store::SlotPicture;
+use ilp_core::worker::Tally;
 use std::collections::BTreeMap;
 
 /// What the store says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in super::super) struct Books {
     accounts: BTreeMap<String, Account>,
-    /// The connector's own account, if the store says.
-    own: Option<i128>,
+    /// The connector's own account.
+    own: i128,
+    /// What is wrong between the log and itself, or what stands beside it.
+    violations: Vec<String>,
 }
 
 /// An account, in base units.
@@ -29,10 +33,21 @@ pub(super) struct Doubts {
 }
 
 impl Books {
-    /// From a store that was opened for it.
-    pub(in super::super) fn of(picture: &SlotPicture) -> Self {
-        let account = |balance: &i128| Account { balance: *balance, ..Account::default() };
-        Self { accounts: picture.balances.iter().map(|(id, balance)| (id.name().to_owned(), account(balance))).collect(), own: None }
+    /// From a store that was opened for it. Balances are those that stand beside the log; what they are made of is in the log.
+    pub(in super::super) fn of(slot: &str, picture: SlotPicture) -> Result<Self, AuditError> {
+        let balances: BTreeMap<_, _> = picture.balances.iter().map(|(id, balance)| (id.name().to_owned(), *balance)).collect();
+        let audit = Audit::of_slot(slot, picture)?;
+        let mut accounts: BTreeMap<_, _> = balances.into_iter().map(|(name, balance)| (name, Account { balance, ..Account::default() })).collect();
+        for logged in &audit.accounts {
+            let account = accounts.entry(logged.id.name().to_owned()).or_default();
+            account.held = logged.totals.incoming_prepared;
+            let tally = |tally: Tally| (tally.count, tally.amount);
+            let ilp_core::worker::Doubts { disputed, unconfirmed, lost } = logged.doubts;
+            account.doubts = Doubts { disputed: tally(disputed), unconfirmed: tally(unconfirmed), borne: tally(lost) };
+        }
+        let own = audit.assets.iter().fold(0_i128, |sum, asset| sum.saturating_add(asset.own));
+        let violations = audit.violations.iter().map(|violation| format!("{}: {}", violation.rule, violation.what)).collect();
+        Ok(Self { accounts, own, violations })
     }
 
     pub(super) fn account(&self, name: &str) -> Account {
@@ -42,18 +57,19 @@ impl Books {
     /// What is wrong with the books whatever the peers say: units held when nothing is under way, and units that don't add up.
     pub(super) fn check_themselves(&self, complaints: &mut Vec<String>) -> Faults {
         let mut faults = Faults::default();
+        complaints.extend(self.violations.iter().cloned());
         for (name, account) in self.accounts.iter().filter(|(_, account)| account.held != 0) {
             complaints.push(format!("account {name}: {} is still held", account.held));
             faults.held = faults.held.saturating_add(account.held.saturating_abs());
         }
         let balances = self.accounts.values().fold(0_i128, |sum, account| sum.saturating_add(account.balance).saturating_add(account.held));
         let borne = self.accounts.values().fold(0_i128, |sum, account| sum.saturating_add(account.doubts.borne.1));
-        let own = self.own.unwrap_or_default();
+        let own = self.own;
         let away = balances.saturating_add(own);
         if away != 0 {
             complaints.push(format!("the balances add up to {balances}, the connector's own account has {own}: {away} too much"));
         }
-        let off = self.own.map_or(0, |own| own.saturating_add(borne));
+        let off = own.saturating_add(borne);
         if off != 0 {
             complaints.push(format!("the connector's own account has {own}; by its list it has borne {borne}"));
         }
