@@ -47,6 +47,8 @@ mod account;
 pub mod audit;
 mod auth;
 mod collections;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod event;
 mod limits;
 pub mod link;

@@ -1,7 +1,15 @@
 //! Where a worker's records are made durable.
 
+#[cfg(feature = "embedded")]
+mod embedded;
+#[cfg(any(feature = "embedded", feature = "conformance"))]
+mod medium;
 mod memory;
 
+#[cfg(feature = "embedded")]
+pub use embedded::{Books, BooksError, Damage, EmbeddedStore, StoreMetrics};
+#[cfg(any(feature = "embedded", feature = "conformance"))]
+pub use medium::{FileMedium, Medium, MemoryMedium};
 pub use memory::{Fault, MemoryStore};
 
 use async_trait::async_trait;
