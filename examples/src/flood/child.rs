@@ -157,15 +157,18 @@ impl<H: DeserializeOwned> Child<H> {
     ///
     /// # Errors
     /// If the system doesn't say.
-    pub(crate) async fn end(mut self, patience: Duration) -> Result<Option<ExitStatus>, ChildError> {
+    pub(crate) async fn end(self, patience: Duration) -> Result<Option<ExitStatus>, ChildError> {
         drop(self.input);
-        match tokio::time::timeout(patience, self.process.wait()).await {
-            Ok(status) => Ok(Some(status.map_err(ChildError::Spawn)?)),
-            Err(_) => {
-                let _ = self.process.kill().await;
-                Ok(None)
-            }
-        }
+        ended(self.process, patience).await
+    }
+
+    /// The same, but its end is its own business: its input stays open.
+    ///
+    /// # Errors
+    /// As [`end`](Self::end).
+    pub(crate) async fn ended(self, patience: Duration) -> Result<Option<ExitStatus>, ChildError> {
+        let _input = self.input;
+        ended(self.process, patience).await
     }
 
     /// Lets it end, and makes it if it doesn't. Gives its last word, if it had one.
@@ -179,6 +182,16 @@ impl<H: DeserializeOwned> Child<H> {
         }
         last_word.ok()?.ok()?;
         serde_json::from_str(&line).ok()
+    }
+}
+
+async fn ended(mut process: tokio::process::Child, patience: Duration) -> Result<Option<ExitStatus>, ChildError> {
+    match tokio::time::timeout(patience, process.wait()).await {
+        Ok(status) => Ok(Some(status.map_err(ChildError::Spawn)?)),
+        Err(_) => {
+            let _ = process.kill().await;
+            Ok(None)
+        }
     }
 }
 

@@ -1,13 +1,14 @@
 //! The connector in a child process, from inside: the library's, with a store, a listener and moments at which it is killed.
 
 use super::endpoint::WatchedListener;
-use super::points::{Kill, LastWords, Trigger};
+use super::medium::{self, BEFORE_READING, OPEN_MOMENTS, Volatile};
+use super::points::{Kill, LastWords, Point, Trigger};
 use super::store::{Hasty, Watched};
 use super::{ADDRESS, RULES, SLOT, Sabotage, StoreKind};
 use crate::flood::faults;
 use ilp_core::link::PeerProtocol;
 use ilp_core::runtime::Connector;
-use ilp_core::store::{BalanceStore, MemoryStore};
+use ilp_core::store::{BalanceStore, EmbeddedStore, FileMedium, MemoryStore};
 use ilp_core::{AccountConfig, AccountId, Asset, Limits, Tokens};
 use ilp_oer::Address;
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,7 @@ use std::io::{BufRead, BufReader, Read, Write, stderr, stdin, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
@@ -32,6 +34,8 @@ pub(super) struct Order {
     pub(super) accounts: Vec<(String, String, u64)>,
     /// When it shall be killed; if not, it lives until its input ends.
     pub(super) kill: Option<Kill>,
+    /// Its disk forgets, and what isn't synced is torn when it is killed.
+    pub(super) power_fails: bool,
     pub(super) sabotage: Option<Sabotage>,
 }
 
@@ -43,6 +47,8 @@ pub(super) enum Said {
     Listening { recovery_us: u64 },
     /// It stands where it shall be killed, and is.
     At(LastWords),
+    /// Its books, or whatever else it needs, can't be opened.
+    Unopenable(String),
     /// It has stopped in good order.
     Stopped { in_flight: usize },
 }
@@ -75,30 +81,57 @@ fn serve(started: Instant) -> Result<(), Error> {
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let trigger = Arc::new(Trigger::new(order.kill));
-        let mut store = open(&order, &trigger)?;
+        let (trigger, opened) = (Arc::new(Trigger::new(order.kill)), Arc::new(AtomicBool::new(false)));
+        let (mut store, disk) = match open(&order, &trigger, &opened) {
+            Ok(open) => open,
+            Err(error) => return say(&Said::Unopenable(error.to_string())),
+        };
         let mut hasty = None;
         if order.sabotage == Some(Sabotage::NoHold) {
             let lying = Arc::new(Hasty::new(store));
             hasty = Some(lying.clone());
             store = lying;
         }
-        let connector = start(&order, Watched { inner: store, trigger: trigger.clone() }, trigger).await?;
+        let store = Watched { inner: store, trigger: trigger.clone(), opened };
+        let connector = match start(&order, store, trigger).await {
+            Ok(connector) => connector,
+            Err(error) => return say(&Said::Unopenable(error.to_string())),
+        };
         say(&Said::Listening { recovery_us: u64::try_from(started.elapsed().as_micros())? })?;
         let _: Result<(), _> = end.await;
         let report = connector.stop(STOP_PATIENCE).await;
         if let Some(hasty) = hasty {
             hasty.finish().await;
         }
+        if let Some(disk) = disk {
+            disk.finish()?;
+        }
         say(&Said::Stopped { in_flight: report.worker.map_or(0, |worker| worker.in_flight) })
     })
 }
 
-fn open(order: &Order, _trigger: &Arc<Trigger>) -> Result<Arc<dyn BalanceStore>, Error> {
-    match order.store {
-        StoreKind::Memory => Ok(Arc::new(MemoryStore::new())),
-        StoreKind::Embedded => Err("the embedded store does not exist yet".into()),
+/// The store, and the disk under it if its power is to fail.
+type Opened = (Arc<dyn BalanceStore>, Option<Arc<Volatile>>);
+
+fn open(order: &Order, trigger: &Arc<Trigger>, opened: &Arc<AtomicBool>) -> Result<Opened, Error> {
+    if order.store == StoreKind::Memory {
+        return Ok((Arc::new(MemoryStore::new()), None));
     }
+    let file = order.directory.join(FILE);
+    if !file.exists() {
+        // New books, by the store's own way to make them.
+        drop(EmbeddedStore::open(&order.directory)?);
+    }
+    if trigger.variant(Point::DuringOpen, OPEN_MOMENTS) == Some(BEFORE_READING) {
+        trigger.at_last(Point::DuringOpen, || "before anything is read".to_owned());
+    }
+    if order.power_fails {
+        let disk = Arc::new(Volatile::open(&file, trigger.clone(), order.sabotage == Some(Sabotage::NoFsync))?);
+        trigger.set_disk(&disk);
+        return Ok((Arc::new(EmbeddedStore::open_on(disk.clone())?), Some(disk)));
+    }
+    let medium = medium::Watched::new(Arc::new(FileMedium::open(&file)?), trigger.clone(), opened.clone());
+    Ok((Arc::new(EmbeddedStore::open_on(Arc::new(medium))?), None))
 }
 
 async fn start(order: &Order, store: Watched, trigger: Arc<Trigger>) -> Result<Connector, Error> {
@@ -125,6 +158,8 @@ fn say(said: &Said) -> Result<(), Error> {
     Ok(())
 }
 
+/// The store's file in its directory.
+const FILE: &str = "books.redb";
 const LOG_BYTES: usize = 64 << 10;
 /// For what is still in flight at the end, which should be nothing.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);

@@ -76,6 +76,7 @@ impl Transport for Watched {
         if matches!(flushed, Poll::Ready(Ok(()))) {
             for what in self.queued.drain(..) {
                 self.trigger.at(Point::AfterSend, || what.to_owned());
+                self.trigger.at(Point::PowerAfterSend, || what.to_owned());
             }
         }
         flushed

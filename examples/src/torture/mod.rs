@@ -13,7 +13,7 @@
 //! | `options` | the command line |
 //! | `run`, `place`, `progress` | the run: kills, restarts, the end, the check |
 //! | `points` | the moments, and the signal |
-//! | `connector`, `store`, `endpoint` | the connector in a child process, with the moments around its store and its connections |
+//! | `connector`, `store`, `medium`, `endpoint` | the connector in a child process, with the moments around its store, file and connections |
 //! | `crew`, `peer`, `journal` | the peers, which are those of `flood --faults`, and what they keep |
 //! | `check/` | the checker |
 //! | `report` | what a run has shown |
@@ -23,6 +23,7 @@ mod connector;
 mod crew;
 mod endpoint;
 mod journal;
+mod medium;
 mod options;
 mod peer;
 mod place;
@@ -57,8 +58,9 @@ pub fn main() -> ExitCode {
         Task::Peer => peer::main(),
         Task::Kill(options) => {
             let points = if options.points.is_empty() { Point::ALL.to_vec() } else { options.points };
-            torture(Plan::new(options.common, options.store, &points))
+            torture(Plan::new(options.common, options.store, false, &points))
         }
+        Task::Power(options) => torture(Plan::new(options.common, StoreKind::Embedded, true, &Point::POWER)),
     }
 }
 
@@ -100,6 +102,8 @@ enum StoreKind {
 enum Sabotage {
     /// Frames leave before what they say is durable
     NoHold,
+    /// The disk is told nothing of syncs (with `power` only)
+    NoFsync,
 }
 
 /// Short times, so that payments expire all the time. A payment that was held when the connector was killed is given back so early that

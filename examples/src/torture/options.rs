@@ -21,6 +21,8 @@ pub(super) struct Options {
 pub(super) enum Task {
     /// Kills the connector's process (SIGKILL)
     Kill(KillOptions),
+    /// Cuts the power: what the store has not synced is forgotten or torn, sector by sector, and the process killed
+    Power(PowerOptions),
     /// Be the connector of another torture
     #[command(hide = true)]
     Connector,
@@ -39,6 +41,12 @@ pub(super) struct KillOptions {
     /// Kills at these moments only, separated by commas
     #[arg(long, value_enum, value_name = "POINT", value_delimiter = ',')]
     pub(super) points: Vec<Point>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PowerOptions {
+    #[command(flatten)]
+    pub(super) common: Common,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,8 @@
 //! The moments at which a connector is killed.
 
+use super::connector::Said;
 use super::journal::now_us;
+use super::medium::Volatile;
 use clap::ValueEnum;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
@@ -8,7 +10,8 @@ use rustix::process::{Signal, getpid, kill_process};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io::{Write, stdout};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 
 /// A named moment in a connector's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
@@ -26,6 +29,14 @@ pub(super) enum Point {
     DuringOpen,
     /// Before or after a commit that carries a part of a snapshot, or the word that the log may be cut.
     DuringSnapshot,
+    /// The power fails when the store has written so much since a sync; also while it is being opened.
+    PowerWhileWriting,
+    /// The power fails before a sync has done all that it should; also while the store is being opened.
+    PowerWhileSyncing,
+    /// The power fails when a sync is done, before the store has told anybody.
+    PowerAfterSync,
+    /// The power fails when a frame is with the system: what it says must be durable.
+    PowerAfterSend,
 }
 
 /// When a connector shall be killed.
@@ -42,13 +53,18 @@ impl Point {
     pub(super) const ALL: [Self; 6] =
         [Self::BeforeSend, Self::AfterSend, Self::BeforeCommit, Self::BetweenCommitAndRelease, Self::DuringOpen, Self::DuringSnapshot];
 
+    /// Moments at which the power fails.
+    pub(super) const POWER: [Self; 4] = [Self::PowerWhileWriting, Self::PowerWhileSyncing, Self::PowerAfterSync, Self::PowerAfterSend];
+
     /// How often it shall happen until the kill: drawn from these. A frame is sent every millisecond or less, a batch is durable every few.
     fn occurrences(self) -> (u32, u32) {
         match self {
-            Self::BeforeSend | Self::AfterSend => (20, 500),
+            Self::BeforeSend | Self::AfterSend | Self::PowerAfterSend => (20, 500),
             Self::BeforeCommit | Self::BetweenCommitAndRelease => (3, 60),
             Self::DuringOpen => (1, 12),
             Self::DuringSnapshot => (1, 4),
+            // Syncs: the first ones are those of opening.
+            Self::PowerWhileWriting | Self::PowerWhileSyncing | Self::PowerAfterSync => (1, 100),
         }
     }
 }
@@ -91,6 +107,9 @@ pub(super) fn draw(seed: u64, times: u32, points: &[Point]) -> Vec<Kill> {
 pub(super) struct Trigger {
     kill: Option<Kill>,
     count: AtomicU32,
+    dying: AtomicBool,
+    /// Loses its power before the process dies.
+    disk: OnceLock<Weak<Volatile>>,
 }
 
 /// The last words of a process.
@@ -105,7 +124,12 @@ pub(super) struct LastWords {
 
 impl Trigger {
     pub(super) fn new(kill: Option<Kill>) -> Self {
-        Self { kill, count: AtomicU32::new(0) }
+        Self { kill, count: AtomicU32::new(0), dying: AtomicBool::new(false), disk: OnceLock::new() }
+    }
+
+    /// The disk whose power fails at the same time.
+    pub(super) fn set_disk(&self, disk: &Arc<Volatile>) {
+        let _ = self.disk.set(Arc::downgrade(disk));
     }
 
     /// Which of so many moments of a point's name is meant, if it is this point's turn at all.
@@ -117,28 +141,51 @@ impl Trigger {
     pub(super) fn at(&self, point: Point, what: impl FnOnce() -> String) {
         let Some(kill) = self.kill.filter(|kill| kill.point == point) else { return };
         if self.count.fetch_add(1, Ordering::Relaxed).saturating_add(1) == kill.occurrence {
-            die(&LastWords { point, what: what(), at_us: now_us() });
+            self.die(kill, what());
+        }
+    }
+
+    /// A disk with `syncs` behind it stands at a point, after so many writes since; `None` if no more are to come before the next sync.
+    pub(super) fn power(&self, point: Point, syncs: u32, writes: Option<u32>, what: impl FnOnce() -> String) {
+        let Some(kill) = self.kill.filter(|kill| kill.point == point) else { return };
+        // Opening has few syncs: a quarter of all cuts come there.
+        let after = if kill.variant.is_multiple_of(4) { kill.occurrence % OPENING_SYNCS } else { kill.occurrence };
+        if syncs >= after && writes.is_none_or(|writes| writes >= kill.variant / 4 % WRITES_MAX + 1) {
+            self.die(kill, what());
         }
     }
 
     /// The last of its moments has come, whatever its number was.
     pub(super) fn at_last(&self, point: Point, what: impl FnOnce() -> String) {
-        if self.kill.is_some_and(|kill| kill.point == point) {
-            die(&LastWords { point, what: what(), at_us: now_us() });
+        if let Some(kill) = self.kill.filter(|kill| kill.point == point) {
+            self.die(kill, what());
+        }
+    }
+
+    /// One line to the parent, then the signal that nothing can catch: all threads are gone before any of them does anything more.
+    fn die(&self, kill: Kill, what: String) -> ! {
+        while self.dying.swap(true, Ordering::Relaxed) {
+            // Another thread of this process has come to its moment first.
+            std::thread::park();
+        }
+        let words = LastWords { point: kill.point, what, at_us: now_us() };
+        if let Some(disk) = self.disk.get().and_then(Weak::upgrade) {
+            disk.cut(u64::from(kill.variant) << 32 | u64::from(kill.occurrence));
+        }
+        let line = serde_json::to_string(&Said::At(words)).unwrap_or_default() + "\n";
+        let mut out = stdout().lock();
+        let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
+        loop {
+            let _ = kill_process(getpid(), Signal::KILL);
+            std::thread::park();
         }
     }
 }
 
-/// One line to the parent, then the signal that nothing can catch: all threads are gone before any of them does anything more.
-fn die(words: &LastWords) -> ! {
-    let line = serde_json::to_string(&super::connector::Said::At(words.clone())).unwrap_or_default() + "\n";
-    let mut out = stdout().lock();
-    let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
-    loop {
-        let _ = kill_process(getpid(), Signal::KILL);
-        std::thread::park();
-    }
-}
+/// So many syncs at most belong to opening.
+const OPENING_SYNCS: u32 = 4;
+/// The power fails after one to so many writes.
+const WRITES_MAX: u32 = 12;
 
 #[cfg(test)]
 mod tests {

@@ -28,6 +28,7 @@ pub(super) struct Plan {
     seed: u64,
     kills: Vec<Kill>,
     store: StoreKind,
+    power_fails: bool,
     rate: u32,
     pairs: u16,
     sabotage: Option<Sabotage>,
@@ -66,6 +67,8 @@ pub(super) enum RunError {
     EndedOtherwise { point: Point, how: String },
     #[error("the connector that was to be killed at {point} has not come there in {} s", POINT_TIME_MAX.as_secs())]
     NeverThere { point: Point },
+    #[error("the connector can't open its books: {0}")]
+    Unopenable(String),
     #[error("the last connector ended otherwise than in good order: {0}")]
     LastOne(String),
     #[error("the peer of account {name} ended by itself")]
@@ -81,10 +84,10 @@ pub(super) enum RunError {
 }
 
 impl Plan {
-    pub(super) fn new(common: Common, store: StoreKind, points: &[Point]) -> Self {
+    pub(super) fn new(common: Common, store: StoreKind, power_fails: bool, points: &[Point]) -> Self {
         let seed = common.seed();
         let Common { times, rate, pairs, sabotage, keep, json, .. } = common;
-        Self { seed, kills: points::draw(seed, times, points), store, rate, pairs, sabotage, keep, json }
+        Self { seed, kills: points::draw(seed, times, points), store, power_fails, rate, pairs, sabotage, keep, json }
     }
 }
 
@@ -96,36 +99,33 @@ pub(super) async fn run(plan: Plan) -> Result<Report, RunError> {
     let (logins, port) = (logins(plan.pairs)?, free_port(&mut rng)?);
     let accounts = logins.iter().flat_map(|(payer, payee)| [(payer, u64::MAX), (payee, 0)]);
     let accounts = accounts.map(|(login, credit)| (login.name.clone(), login.token.clone(), credit)).collect();
-    let order = Order { port, store: plan.store, directory: place.store(), accounts, kill: None, sabotage: plan.sabotage };
+    let order = Order { port, store: plan.store, directory: place.store(), accounts, kill: None, power_fails: plan.power_fails, sabotage: plan.sabotage };
     let mut figures = Figures { seed: plan.seed, store: plan.store, sabotage: plan.sabotage, ..Figures::default() };
     let mut crew = Crew::start(&logins, port, plan.rate, &place, &mut rng).await?;
 
-    kill_all(&plan, &order, &mut crew, &mut figures).await?;
-    let last = start(&order).await?;
-    let Said::Listening { recovery_us } = *last.hello() else {
-        return Err(RunError::LastOne("it was killed".to_owned()));
+    let opened = match kill_all(&plan, &order, &mut crew, &mut figures).await {
+        Ok(()) => settle(&order, &mut crew, &mut figures).await,
+        Err(error) => Err(error),
     };
-    figures.recoveries_us.push(recovery_us);
-    let settled = tokio::select! {
-        settled = crew.settle() => settled?,
-        // The second one.
-        Ok(()) = tokio::signal::ctrl_c() => return Err(RunError::Interrupted),
-    };
-    if !settled {
-        figures.complaints.push("not everything came to an end after the last expiry".to_owned());
-    }
     let pairs = crew.pairs().to_vec();
-    for (name, state) in crew.end().await? {
+    let states = crew.end().await;
+    let books = match opened {
+        Ok(last) => {
+            stop(last).await?;
+            read(&plan, &place).await?
+        }
+        // Everything is lost that ever was in it.
+        Err(RunError::Unopenable(why)) => {
+            figures.complaints.push(format!("the connector can't open its books any more: {why}"));
+            Books::default()
+        }
+        Err(error) => return Err(error),
+    };
+    for (name, state) in states? {
         figures.reconnects += state.reconnects;
         figures.complaints.extend(state.wrong.iter().map(|(what, count)| format!("{name}: {count} {what}")));
         figures.complaints.extend(state.failure.map(|failure| format!("{name}: the journal can't be written: {failure}")));
     }
-    stop(last).await?;
-
-    let books = match store::picture(plan.store, &place.store()).await.map_err(RunError::Store)? {
-        Some(picture) => Books::of(SLOT, picture)?,
-        None => Books::default(),
-    };
     let kills: Vec<i64> = figures.kills.iter().map(|words| words.at_us).collect();
     let verdict = check(&pairs, &books, &kills).map_err(RunError::Journal)?;
     figures.time = started.elapsed();
@@ -159,15 +159,35 @@ async fn kill_one(order: &Order, Kill { point, .. }: Kill, figures: &mut Figures
         figures.recoveries_us.push(recovery_us);
         said = timeout(POINT_TIME_MAX, child.hear()).await.map_err(|_| RunError::NeverThere { point })??;
     }
-    let ended = child.end(POINT_TIME_MAX).await?;
+    let ended = child.ended(POINT_TIME_MAX).await?;
     match (said, ended.map(|status| status.signal())) {
         (Some(Said::At(words)), Some(Some(SIGKILL))) if words.point == point => figures.kills.push(words),
+        (Some(Said::Unopenable(why)), _) => return Err(RunError::Unopenable(why)),
         (said, _) => {
             let how = format!("{}; its last words: {said:?}", how(ended));
             return Err(RunError::EndedOtherwise { point, how });
         }
     }
     Ok(())
+}
+
+/// With a last connector, which isn't killed, everything comes to its end.
+async fn settle(order: &Order, crew: &mut Crew, figures: &mut Figures) -> Result<Child<Said>, RunError> {
+    let last = start(order).await?;
+    match last.hello() {
+        Said::Listening { recovery_us } => figures.recoveries_us.push(*recovery_us),
+        Said::Unopenable(why) => return Err(RunError::Unopenable(why.clone())),
+        said => return Err(RunError::LastOne(format!("its last words: {said:?}"))),
+    }
+    let settled = tokio::select! {
+        settled = crew.settle() => settled?,
+        // The second one.
+        Ok(()) = tokio::signal::ctrl_c() => return Err(RunError::Interrupted),
+    };
+    if !settled {
+        figures.complaints.push("not everything came to an end after the last expiry".to_owned());
+    }
+    Ok(last)
 }
 
 async fn start(order: &Order) -> Result<Child<Said>, RunError> {
@@ -178,6 +198,14 @@ async fn start(order: &Order) -> Result<Child<Said>, RunError> {
 async fn stop(last: Child<Said>) -> Result<(), RunError> {
     let ended = last.end(POINT_TIME_MAX).await?;
     if ended.is_some_and(|status| status.success()) { Ok(()) } else { Err(RunError::LastOne(how(ended))) }
+}
+
+/// What is in the store, now that nobody has it open.
+async fn read(plan: &Plan, place: &Place) -> Result<Books, RunError> {
+    match store::picture(plan.store, &place.store()).await.map_err(RunError::Store)? {
+        Some(picture) => Ok(Books::of(SLOT, picture)?),
+        None => Ok(Books::default()),
+    }
 }
 
 fn how(ended: Option<ExitStatus>) -> String {

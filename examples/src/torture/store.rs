@@ -1,11 +1,13 @@
 //! The store, with the moments around its calls; and one that lies.
 
-use super::StoreKind;
+use super::{SLOT, StoreKind};
+use super::medium::{FILE_READ, OPEN_MOMENTS};
 use super::points::{Point, Trigger};
 use async_trait::async_trait;
 use ilp_core::audit::BatchSummary;
-use ilp_core::store::{BalanceStore, Commit, CommitOutcome, Durability, OpenedSlot, SlotName, SlotPicture, StoreError};
+use ilp_core::store::{BalanceStore, Commit, CommitOutcome, Durability, EmbeddedStore, OpenedSlot, SlotName, SlotPicture, StoreError};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -16,16 +18,18 @@ use tokio::task::JoinHandle;
 pub(super) struct Watched {
     pub(super) inner: Arc<dyn BalanceStore>,
     pub(super) trigger: Arc<Trigger>,
+    /// Set when the slot is open.
+    pub(super) opened: Arc<AtomicBool>,
 }
 
 #[async_trait]
 impl BalanceStore for Watched {
     async fn open(&self, slot: &SlotName) -> Result<OpenedSlot, StoreError> {
-        let moment = self.trigger.variant(Point::DuringOpen, OPEN_MOMENTS);
-        if moment == Some(BEFORE_READING) {
-            self.trigger.at_last(Point::DuringOpen, || "before anything is read".to_owned());
+        if self.trigger.variant(Point::DuringOpen, OPEN_MOMENTS) == Some(FILE_READ) {
+            self.trigger.at_last(Point::DuringOpen, || "the file is read, the slot is not".to_owned());
         }
         let opened = self.inner.open(slot).await?;
+        self.opened.store(true, Ordering::Relaxed);
         // Also for want of as many writes as there should have been before it.
         self.trigger.at_last(Point::DuringOpen, || format!("the epoch is {}, nothing follows from that yet", opened.epoch));
         Ok(opened)
@@ -67,11 +71,14 @@ impl BalanceStore for Watched {
 }
 
 /// What is in a store whose connector is gone; `None` if nothing ever was.
-pub(super) async fn picture(kind: StoreKind, _directory: &Path) -> Result<Option<SlotPicture>, String> {
+pub(super) async fn picture(kind: StoreKind, directory: &Path) -> Result<Option<SlotPicture>, String> {
     match kind {
         // It went with its process.
         StoreKind::Memory => Ok(None),
-        StoreKind::Embedded => Err("the embedded store does not exist yet".to_owned()),
+        StoreKind::Embedded => {
+            let store = EmbeddedStore::open(directory).map_err(|error| error.to_string())?;
+            store.read(&SLOT.into()).await.map_err(|error| error.to_string())
+        }
     }
 }
 
@@ -141,9 +148,6 @@ impl BalanceStore for Hasty {
     }
 }
 
-/// Moments of opening: before it, the writes and syncs on its way, and its end, each as likely as the others.
-pub(super) const OPEN_MOMENTS: u32 = 3;
-const BEFORE_READING: u32 = 0;
 const SNAPSHOT_MOMENTS: u32 = 4;
 const BEFORE_PART: u32 = 0;
 const AFTER_PART: u32 = 1;
