@@ -179,14 +179,18 @@ mod tests {
             in_flight: 0,
             claims: Vec::new(),
             totals: Totals { outgoing_fulfilled: *balance, ..Totals::default() },
+            doubts: Default::default(),
         };
         let worker = WorkerStatus {
             address: "test.demo".parse().unwrap(),
             accounts: balances.iter().map(account).collect(),
             own: vec![(asset(), own)],
+            closed_settlements: vec![(asset(), 0)],
             counters: Counters::default(),
             in_flight: 0,
             remembered: 0,
+            seq: 0,
+            events_unacknowledged: 0,
         };
         Status { worker, connections: Vec::new(), durability: Durability::Memory }
     }

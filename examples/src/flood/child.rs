@@ -3,6 +3,7 @@
 use super::options::Login;
 use super::process::Process;
 use super::random::{NoRandomness, random};
+use super::store::StoreFigures;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -35,6 +36,8 @@ pub(crate) struct Order {
     pub(crate) tls: bool,
     /// The most payments that an account has in flight.
     pub(crate) in_flight_per_account: u32,
+    /// The directory of the embedded store; `None`: the books are in memory.
+    pub(crate) store_dir: Option<PathBuf>,
     /// Short times, for connections that are lost all the time: see `faults::timing`.
     pub(crate) impatient: bool,
 }
@@ -69,6 +72,8 @@ pub(crate) struct Farewell {
     pub(crate) unconfirmed: u64,
     /// Fulfills that came too late for a sender: not charged.
     pub(crate) lost: u64,
+    /// What an embedded store did.
+    pub(crate) store: Option<StoreFigures>,
 }
 
 /// One account of the child.
@@ -253,8 +258,14 @@ mod tests {
 
     #[test]
     fn an_order_is_one_line() {
-        let order =
-            Order { senders: vec![("a\n".into(), "b".into())], receivers: vec![], tls: true, in_flight_per_account: 7, impatient: false };
+        let order = Order {
+            senders: vec![("a\n".into(), "b".into())],
+            receivers: vec![],
+            tls: true,
+            in_flight_per_account: 7,
+            store_dir: None,
+            impatient: false,
+        };
         let line = to_line(&order);
         assert_eq!(line.find('\n'), Some(line.len() - 1));
         let read: Order = serde_json::from_str(&line).unwrap();

@@ -334,6 +334,7 @@ mod tests {
     fn books() -> Farewell {
         let account = |name: &str, balance| AccountBooks { name: name.into(), balance, held: 0 };
         Farewell {
+            store: None,
             accounts: vec![account("s", -20), account("r", 20)],
             own: 0,
             conservation: 0,

@@ -26,7 +26,7 @@ use super::options::{FaultPlan, Login, Plan, Target, Until};
 use super::progress::Progress;
 use super::random::random;
 use super::report::Decimal;
-use super::{StartError, order};
+use super::{StartError, order, scratch};
 use crate::proxy::{Faults, Proxy};
 use ilp_clp::ws::TlsClientConfig;
 use ilp_core::{Limits, Timing};
@@ -73,9 +73,10 @@ pub(crate) fn limits() -> Limits {
 
 /// Makes the payments; gives the report and what is to be complained about.
 pub(super) async fn drive(plan: &Plan, faults: &FaultPlan) -> Result<(FaultReport, Vec<String>), StartError> {
-    let Target::Child { pairs, tls } = &plan.target else { return Err(StartError::NeedsChild) };
+    let Target::Child { pairs, tls, store, store_dir } = &plan.target else { return Err(StartError::NeedsChild) };
     let logins = child::logins(*pairs)?;
-    let mut order = order(&logins, *tls, plan);
+    let scratch = scratch(*store, store_dir)?;
+    let mut order = order(&logins, *tls, scratch.as_ref(), plan);
     order.impatient = true;
     let child: Child<Hello> = Child::start(&order).await?;
     let hello = child.hello();
