@@ -16,7 +16,6 @@ use std::io::{BufRead, BufReader, Read, Write, stderr, stdin, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
@@ -81,8 +80,9 @@ fn serve(started: Instant) -> Result<(), Error> {
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let (trigger, opened) = (Arc::new(Trigger::new(order.kill)), Arc::new(AtomicBool::new(false)));
-        let (mut store, disk) = match open(&order, &trigger, &opened) {
+        let trigger = Arc::new(Trigger::new(order.kill));
+        trigger.start_clock();
+        let (mut store, disk) = match open(&order, &trigger) {
             Ok(open) => open,
             Err(error) => return say(&Said::Unopenable(error.to_string())),
         };
@@ -92,7 +92,7 @@ fn serve(started: Instant) -> Result<(), Error> {
             hasty = Some(lying.clone());
             store = lying;
         }
-        let store = Watched { inner: store, trigger: trigger.clone(), opened };
+        let store = Watched { inner: store, trigger: trigger.clone() };
         let connector = match start(&order, store, trigger).await {
             Ok(connector) => connector,
             Err(error) => return say(&Said::Unopenable(error.to_string())),
@@ -113,7 +113,7 @@ fn serve(started: Instant) -> Result<(), Error> {
 /// The store, and the disk under it if its power is to fail.
 type Opened = (Arc<dyn BalanceStore>, Option<Arc<Volatile>>);
 
-fn open(order: &Order, trigger: &Arc<Trigger>, opened: &Arc<AtomicBool>) -> Result<Opened, Error> {
+fn open(order: &Order, trigger: &Arc<Trigger>) -> Result<Opened, Error> {
     if order.store == StoreKind::Memory {
         return Ok((Arc::new(MemoryStore::new()), None));
     }
@@ -130,7 +130,7 @@ fn open(order: &Order, trigger: &Arc<Trigger>, opened: &Arc<AtomicBool>) -> Resu
         trigger.set_disk(&disk);
         return Ok((Arc::new(EmbeddedStore::open_on(disk.clone())?), Some(disk)));
     }
-    let medium = medium::Watched::new(Arc::new(FileMedium::open(&file)?), trigger.clone(), opened.clone());
+    let medium = medium::Watched::new(Arc::new(FileMedium::open(&file)?), trigger.clone());
     Ok((Arc::new(EmbeddedStore::open_on(Arc::new(medium))?), None))
 }
 

@@ -1,6 +1,6 @@
 //! What the store's file is written on: watched while the store is opened, and, for power cuts, with a memory of its own that forgets.
 
-use super::points::{Point, Trigger};
+use super::points::{Point, Torn, Trigger};
 use ilp_core::store::{FileMedium, Medium};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Any medium, with the moments after each write and sync, as long as the store is being opened.
@@ -16,18 +15,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub(super) struct Watched {
     inner: Arc<dyn Medium>,
     trigger: Arc<Trigger>,
-    /// The store is open: the moments are over.
-    opened: Arc<AtomicBool>,
 }
 
 impl Watched {
-    /// Until `opened` is set.
-    pub(super) fn new(inner: Arc<dyn Medium>, trigger: Arc<Trigger>, opened: Arc<AtomicBool>) -> Self {
-        Self { inner, trigger, opened }
+    pub(super) fn new(inner: Arc<dyn Medium>, trigger: Arc<Trigger>) -> Self {
+        Self { inner, trigger }
     }
 
     fn stand(&self, what: &'static str) {
-        if !self.opened.load(Ordering::Relaxed) && self.trigger.variant(Point::DuringOpen, OPEN_MOMENTS) == Some(WRITE_OR_SYNC) {
+        if !self.trigger.is_opened() && self.trigger.variant(Point::DuringOpen, OPEN_MOMENTS) == Some(WRITE_OR_SYNC) {
             self.trigger.at(Point::DuringOpen, || what.to_owned());
         }
     }
@@ -105,14 +101,14 @@ impl Volatile {
     }
 
     /// The power fails: of what wasn't synced, some sectors have reached the file. Nothing may be called afterwards.
-    pub(super) fn cut(&self, seed: u64) {
+    pub(super) fn cut(&self, seed: u64) -> Torn {
         let mut random = ChaCha12Rng::seed_from_u64(seed);
         // None, few, half, most or all of them.
         let share = if self.forgetful { 0 } else { SHARES.get(random_below(&mut random, SHARES.len())).copied().unwrap_or_default() };
         let mut state = self.lock();
         state.dead = true;
         // Best effort, as a disk's: if it fails, less has survived.
-        let _ = write_torn(&self.file, &state.pending, share, &mut random);
+        write_torn(&self.file, &state.pending, share, &mut random).unwrap_or(Torn { unsynced: 0, survived: 0 })
     }
 
     /// The process ends in good order: the system has all the time it needs.
@@ -212,7 +208,7 @@ impl Medium for Volatile {
 
 /// Each sector ends as it was or as one of the versions that it has had since the last sync, and so does the file's length; what lies
 /// beyond that is gone. Each version replaces the one before in `share` of 100 cases.
-fn write_torn(file: &dyn Medium, pending: &[Change], share: u32, random: &mut ChaCha12Rng) -> io::Result<()> {
+fn write_torn(file: &dyn Medium, pending: &[Change], share: u32, random: &mut ChaCha12Rng) -> io::Result<Torn> {
     let durable_length = usize::try_from(file.len()?).map_err(io::Error::other)?;
     let (mut now, mut length) = (durable_length, durable_length);
     // Of each sector that was changed: its newest version, and the one that survives.
@@ -244,13 +240,15 @@ fn write_torn(file: &dyn Medium, pending: &[Change], share: u32, random: &mut Ch
         }
     }
     file.set_len(u64::try_from(length).map_err(io::Error::other)?)?;
+    let mut torn = Torn { unsynced: u64::try_from(sectors.len()).unwrap_or(u64::MAX), survived: 0 };
     for (sector, (_, survives)) in &sectors {
         let Some(bytes) = survives else { continue };
         let at = sector * SECTOR_BYTES;
         let kept = bytes.get(..SECTOR_BYTES.min(length.saturating_sub(at))).unwrap_or_default();
         file.write(u64::try_from(at).map_err(io::Error::other)?, kept)?;
+        torn.survived += u64::from(!kept.is_empty());
     }
-    Ok(())
+    Ok(torn)
 }
 
 /// What a write does to each sector: which, from where in it on, and with what.

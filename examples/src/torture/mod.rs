@@ -57,7 +57,7 @@ pub fn main() -> ExitCode {
         Task::Connector => connector::main(),
         Task::Peer => peer::main(),
         Task::Kill(options) => {
-            let points = if options.points.is_empty() { Point::ALL.to_vec() } else { options.points };
+            let points = if options.points.is_empty() { Point::KILLS.to_vec() } else { options.points };
             torture(Plan::new(options.common, options.store, false, &points))
         }
         Task::Power(options) => torture(Plan::new(options.common, StoreKind::Embedded, true, &Point::POWER)),

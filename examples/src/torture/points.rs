@@ -12,6 +12,7 @@ use std::fmt;
 use std::io::{Write, stdout};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 /// A named moment in a connector's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
@@ -29,6 +30,8 @@ pub(super) enum Point {
     DuringOpen,
     /// Before or after a commit that carries a part of a snapshot, or the word that the log may be cut.
     DuringSnapshot,
+    /// Any moment at all, chosen by the time since the process was started, whatever its threads are doing.
+    AtAnyTime,
     /// The power fails when the store has written so much since a sync; also while it is being opened.
     PowerWhileWriting,
     /// The power fails before a sync has done all that it should; also while the store is being opened.
@@ -37,6 +40,8 @@ pub(super) enum Point {
     PowerAfterSync,
     /// The power fails when a frame is with the system: what it says must be durable.
     PowerAfterSend,
+    /// The power fails at any moment at all.
+    PowerAtAnyTime,
 }
 
 /// When a connector shall be killed.
@@ -50,18 +55,29 @@ pub(super) struct Kill {
 }
 
 impl Point {
-    pub(super) const ALL: [Self; 6] =
-        [Self::BeforeSend, Self::AfterSend, Self::BeforeCommit, Self::BetweenCommitAndRelease, Self::DuringOpen, Self::DuringSnapshot];
+    /// Moments at which the process is killed.
+    pub(super) const KILLS: [Self; 7] = [
+        Self::BeforeSend,
+        Self::AfterSend,
+        Self::BeforeCommit,
+        Self::BetweenCommitAndRelease,
+        Self::DuringOpen,
+        Self::DuringSnapshot,
+        Self::AtAnyTime,
+    ];
 
     /// Moments at which the power fails.
-    pub(super) const POWER: [Self; 4] = [Self::PowerWhileWriting, Self::PowerWhileSyncing, Self::PowerAfterSync, Self::PowerAfterSend];
+    pub(super) const POWER: [Self; 5] =
+        [Self::PowerWhileWriting, Self::PowerWhileSyncing, Self::PowerAfterSync, Self::PowerAfterSend, Self::PowerAtAnyTime];
 
     /// How often it shall happen until the kill: drawn from these. A frame is sent every millisecond or less, a batch is durable every few.
+    /// Of any time: milliseconds.
     fn occurrences(self) -> (u32, u32) {
         match self {
             Self::BeforeSend | Self::AfterSend | Self::PowerAfterSend => (20, 500),
             Self::BeforeCommit | Self::BetweenCommitAndRelease => (3, 60),
             Self::DuringOpen => (1, 12),
+            Self::AtAnyTime | Self::PowerAtAnyTime => (1, 400),
             Self::DuringSnapshot => (1, 4),
             // Syncs: the first ones are those of opening.
             Self::PowerWhileWriting | Self::PowerWhileSyncing | Self::PowerAfterSync => (1, 100),
@@ -107,6 +123,7 @@ pub(super) fn draw(seed: u64, times: u32, points: &[Point]) -> Vec<Kill> {
 pub(super) struct Trigger {
     kill: Option<Kill>,
     count: AtomicU32,
+    opened: AtomicBool,
     dying: AtomicBool,
     /// Loses its power before the process dies.
     disk: OnceLock<Weak<Volatile>>,
@@ -120,16 +137,49 @@ pub(super) struct LastWords {
     pub(super) what: String,
     /// When, in microseconds since 1970.
     pub(super) at_us: i64,
+    /// The slot wasn't open yet.
+    pub(super) opening: bool,
+    /// Of the disk whose power has failed.
+    pub(super) torn: Option<Torn>,
+}
+
+/// What became of the sectors that were written and not synced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Torn {
+    /// How many there were.
+    pub(super) unsynced: u64,
+    /// How many were changed on the disk, all the same.
+    pub(super) survived: u64,
 }
 
 impl Trigger {
     pub(super) fn new(kill: Option<Kill>) -> Self {
-        Self { kill, count: AtomicU32::new(0), dying: AtomicBool::new(false), disk: OnceLock::new() }
+        Self { kill, count: AtomicU32::new(0), opened: AtomicBool::new(false), dying: AtomicBool::new(false), disk: OnceLock::new() }
     }
 
     /// The disk whose power fails at the same time.
     pub(super) fn set_disk(&self, disk: &Arc<Volatile>) {
         let _ = self.disk.set(Arc::downgrade(disk));
+    }
+
+    /// The slot is open.
+    pub(super) fn set_opened(&self) {
+        self.opened.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is.
+    pub(super) fn is_opened(&self) -> bool {
+        self.opened.load(Ordering::Relaxed)
+    }
+
+    /// Lets the process die at its time, if that is what is meant. Needs a thread that nothing else keeps busy.
+    pub(super) fn start_clock(self: &Arc<Self>) {
+        let Some(kill) = self.kill.filter(|kill| matches!(kill.point, Point::AtAnyTime | Point::PowerAtAnyTime)) else { return };
+        let trigger = self.clone();
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(kill.occurrence.into()));
+            trigger.die(kill, "so many milliseconds after its start".to_owned());
+        });
     }
 
     /// Which of so many moments of a point's name is meant, if it is this point's turn at all.
@@ -168,10 +218,10 @@ impl Trigger {
             // Another thread of this process has come to its moment first.
             std::thread::park();
         }
-        let words = LastWords { point: kill.point, what, at_us: now_us() };
-        if let Some(disk) = self.disk.get().and_then(Weak::upgrade) {
-            disk.cut(u64::from(kill.variant) << 32 | u64::from(kill.occurrence));
-        }
+        let at_us = now_us();
+        let disk = self.disk.get().and_then(Weak::upgrade);
+        let torn = disk.map(|disk| disk.cut(u64::from(kill.variant) << 32 | u64::from(kill.occurrence)));
+        let words = LastWords { point: kill.point, what, at_us, opening: !self.is_opened(), torn };
         let line = serde_json::to_string(&Said::At(words)).unwrap_or_default() + "\n";
         let mut out = stdout().lock();
         let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
@@ -200,17 +250,17 @@ mod tests {
 
     #[test]
     fn each_point_has_its_share() {
-        assert!(counts(&draw(1, 12, &Point::ALL)).values().all(|count| *count == 2));
-        let many = draw(7, 300, &Point::ALL);
+        assert!(counts(&draw(1, 14, &Point::KILLS)).values().all(|count| *count == 2));
+        let many = draw(7, 300, &Point::KILLS);
         assert_eq!(many.len(), 300);
-        assert!(counts(&many).len() == 6 && counts(&many).values().all(|count| *count >= 20), "{:?}", counts(&many));
+        assert!(counts(&many).len() == 7 && counts(&many).values().all(|count| *count >= 20), "{:?}", counts(&many));
         assert_eq!(draw(7, 40, &[Point::DuringSnapshot]).len(), 40);
     }
 
     #[test]
     fn the_seed_decides() {
-        assert_eq!(draw(7, 60, &Point::ALL), draw(7, 60, &Point::ALL));
-        assert_ne!(draw(7, 60, &Point::ALL), draw(8, 60, &Point::ALL));
-        assert_ne!(counts(&draw(7, 60, &Point::ALL)), BTreeMap::new());
+        assert_eq!(draw(7, 60, &Point::KILLS), draw(7, 60, &Point::KILLS));
+        assert_ne!(draw(7, 60, &Point::KILLS), draw(8, 60, &Point::KILLS));
+        assert_ne!(counts(&draw(7, 60, &Point::KILLS)), BTreeMap::new());
     }
 }

@@ -1,6 +1,7 @@
 //! What a run has shown.
 
 use super::check::Verdict;
+use super::points::Torn;
 use super::run::Figures;
 use crate::flood::report::Decimal;
 use serde::Serialize;
@@ -23,6 +24,11 @@ pub(super) struct Report {
     points: BTreeMap<String, u64>,
     /// The same, by what was about to happen there, or had.
     moments: BTreeMap<String, u64>,
+    /// Those that came before the slot was open.
+    kills_while_opening: usize,
+    /// Of power cuts: sectors that weren't synced, and those of them that reached the disk all the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sectors: Option<Sectors>,
     /// Payments started.
     payments: u64,
     /// Payments that their payers owe.
@@ -57,6 +63,15 @@ pub(super) struct Report {
     pub(super) complaints: Vec<String>,
 }
 
+/// Of all power cuts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+struct Sectors {
+    unsynced: u64,
+    survived: u64,
+    /// Cuts that some of the unsynced sectors survived, and some didn't.
+    torn_cuts: usize,
+}
+
 /// Of all restarts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 struct Recovery {
@@ -73,8 +88,15 @@ impl Report {
         let (mut points, mut moments) = (BTreeMap::new(), BTreeMap::new());
         for words in &figures.kills {
             *points.entry(words.point.to_string()).or_default() += 1;
-            *moments.entry(format!("{}: {}", words.point, kind(&words.what))).or_default() += 1;
+            let phase = if words.opening { ", while opening" } else { "" };
+            *moments.entry(format!("{}: {}{phase}", words.point, kind(&words.what))).or_default() += 1;
         }
+        let torn: Vec<Torn> = figures.kills.iter().filter_map(|words| words.torn).collect();
+        let sectors = Sectors {
+            unsynced: torn.iter().map(|torn| torn.unsynced).sum(),
+            survived: torn.iter().map(|torn| torn.survived).sum(),
+            torn_cuts: torn.iter().filter(|torn| torn.survived > 0 && torn.survived < torn.unsynced).count(),
+        };
         let kills = figures.kills.len();
         let in_flight_sum: u64 = verdict.in_flight.iter().sum();
         let complaints: Vec<String> = figures.complaints.into_iter().chain(verdict.complaints).collect();
@@ -85,6 +107,8 @@ impl Report {
             in_flight_mean: u64::try_from(kills).ok().and_then(|kills| in_flight_sum.checked_div(kills)).unwrap_or_default(),
             points,
             moments,
+            kills_while_opening: figures.kills.iter().filter(|words| words.opening).count(),
+            sectors: (!torn.is_empty()).then_some(sectors),
             payments: verdict.payments,
             fulfilled: verdict.fulfilled,
             units_lost: verdict.units_lost,
@@ -118,6 +142,10 @@ impl Display for Report {
         };
         writeln!(f, "kills          {} in {} s, seed {}", self.kills, self.seconds, self.seed)?;
         write!(f, "{}", lines(&self.points))?;
+        writeln!(f, "opening        {} of them before the slot was open", self.kills_while_opening)?;
+        if let Some(Sectors { unsynced, survived, torn_cuts }) = self.sectors {
+            writeln!(f, "sectors        {survived} of {unsynced} unsynced ones survived; {torn_cuts} cuts tore something")?;
+        }
         writeln!(f, "in flight      at {} kills; {} payments on average", self.kills_with_in_flight, self.in_flight_mean)?;
         writeln!(f, "payments       {}, of which {} are owed by their payers", self.payments, self.fulfilled)?;
         writeln!(f, "journals       {} frames; {} reconnections", self.frames, self.reconnects)?;

@@ -7,7 +7,6 @@ use async_trait::async_trait;
 use ilp_core::audit::BatchSummary;
 use ilp_core::store::{BalanceStore, Commit, CommitOutcome, Durability, EmbeddedStore, OpenedSlot, SlotName, SlotPicture, StoreError};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -18,8 +17,6 @@ use tokio::task::JoinHandle;
 pub(super) struct Watched {
     pub(super) inner: Arc<dyn BalanceStore>,
     pub(super) trigger: Arc<Trigger>,
-    /// Set when the slot is open.
-    pub(super) opened: Arc<AtomicBool>,
 }
 
 #[async_trait]
@@ -29,9 +26,9 @@ impl BalanceStore for Watched {
             self.trigger.at_last(Point::DuringOpen, || "the file is read, the slot is not".to_owned());
         }
         let opened = self.inner.open(slot).await?;
-        self.opened.store(true, Ordering::Relaxed);
         // Also for want of as many writes as there should have been before it.
         self.trigger.at_last(Point::DuringOpen, || format!("the epoch is {}, nothing follows from that yet", opened.epoch));
+        self.trigger.set_opened();
         Ok(opened)
     }
 
