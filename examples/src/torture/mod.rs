@@ -36,7 +36,7 @@ mod store;
 use crate::flood::faults::Rules;
 use clap::{Parser, ValueEnum};
 use ilp_core::Timing;
-use options::{Options, Task};
+use options::{Common, KillOptions, Options, Task, usage};
 use points::Point;
 use run::{Plan, RunError};
 use serde::{Deserialize, Serialize};
@@ -56,6 +56,10 @@ pub fn main() -> ExitCode {
     match task {
         Task::Connector => connector::main(),
         Task::Peer => peer::main(),
+        Task::Kill(KillOptions { common: Common { sabotage: Some(Sabotage::NoFsync), .. }, .. }) => {
+            let _ = usage("a process that is killed leaves to the system what it wrote: --sabotage no-fsync goes with power").print();
+            ExitCode::from(USAGE)
+        }
         Task::Kill(options) => {
             let points = if options.points.is_empty() { Point::KILLS.to_vec() } else { options.points };
             torture(Plan::new(options.common, options.store, false, &points))

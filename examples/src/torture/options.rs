@@ -3,7 +3,8 @@
 use super::points::Point;
 use super::{Sabotage, StoreKind};
 use crate::flood::random::random;
-use clap::{Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
 
 /// Kills a connector again and again, at named moments, and proves from its peers' journals and its store that no unit is lost.
@@ -81,6 +82,11 @@ impl Common {
     }
 }
 
+/// Options that don't go together.
+pub(super) fn usage(message: &str) -> clap::Error {
+    Options::command().error(ErrorKind::ArgumentConflict, message)
+}
+
 const EXIT_CODES: &str = "\
 Exit status:
   0  nothing was lost: every unit is in somebody's books, and the books agree
@@ -93,7 +99,6 @@ Ctrl-C kills no more, lets everything come to its end and checks; a second one g
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -131,15 +131,19 @@ impl Report {
 
 /// A moment without its numbers.
 fn kind(what: &str) -> String {
-    what.chars().map(|c| if c.is_ascii_digit() { '#' } else { c }).collect::<String>().replace("##", "#").replace("##", "#").replace("##", "#")
+    what.chars()
+        .map(|c| if c.is_ascii_digit() { '#' } else { c })
+        .collect::<String>()
+        .replace("##", "#")
+        .replace("##", "#")
+        .replace("##", "#")
 }
 
 impl Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = |value: Option<Decimal>| value.map_or_else(|| "unknown".to_owned(), |value| value.to_string());
-        let lines = |counts: &BTreeMap<String, u64>| {
-            counts.iter().map(|(name, count)| format!("  {count:5}  {name}\n")).collect::<String>()
-        };
+        let lines =
+            |counts: &BTreeMap<String, u64>| counts.iter().map(|(name, count)| format!("  {count:5}  {name}\n")).collect::<String>();
         writeln!(f, "kills          {} in {} s, seed {}", self.kills, self.seconds, self.seed)?;
         write!(f, "{}", lines(&self.points))?;
         writeln!(f, "opening        {} of them before the slot was open", self.kills_while_opening)?;

@@ -99,7 +99,15 @@ pub(super) async fn run(plan: Plan) -> Result<Report, RunError> {
     let (logins, port) = (logins(plan.pairs)?, free_port(&mut rng)?);
     let accounts = logins.iter().flat_map(|(payer, payee)| [(payer, u64::MAX), (payee, 0)]);
     let accounts = accounts.map(|(login, credit)| (login.name.clone(), login.token.clone(), credit)).collect();
-    let order = Order { port, store: plan.store, directory: place.store(), accounts, kill: None, power_fails: plan.power_fails, sabotage: plan.sabotage };
+    let order = Order {
+        port,
+        store: plan.store,
+        directory: place.store(),
+        accounts,
+        kill: None,
+        power_fails: plan.power_fails,
+        sabotage: plan.sabotage,
+    };
     let mut figures = Figures { seed: plan.seed, store: plan.store, sabotage: plan.sabotage, ..Figures::default() };
     let mut crew = Crew::start(&logins, port, plan.rate, &place, &mut rng).await?;
 

@@ -1,8 +1,8 @@
 //! The store, with the moments around its calls; and one that lies.
 
-use super::{SLOT, StoreKind};
 use super::medium::{FILE_READ, OPEN_MOMENTS};
 use super::points::{Point, Trigger};
+use super::{SLOT, StoreKind};
 use async_trait::async_trait;
 use ilp_core::audit::BatchSummary;
 use ilp_core::store::{BalanceStore, Commit, CommitOutcome, Durability, EmbeddedStore, OpenedSlot, SlotName, SlotPicture, StoreError};

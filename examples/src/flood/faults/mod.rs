@@ -62,8 +62,7 @@ pub(crate) struct Rules {
     pub(crate) restarts: bool,
 }
 
-const RULES: Rules =
-    Rules { timing: TIMING, lifetime_ms: (1_500, 6_500), sender_grace_ms: 200, insist_ms: REMEMBERED_MS, restarts: false };
+const RULES: Rules = Rules { timing: TIMING, lifetime_ms: (1_500, 6_500), sender_grace_ms: 200, insist_ms: REMEMBERED_MS, restarts: false };
 
 /// The connector's limits, with little patience for silent peers: half-open connections are found from both sides.
 pub(crate) fn limits() -> Limits {

@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 /// What the store says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in super::super) struct Books {
-    accounts: BTreeMap<String, Account>,
+    pub(super) accounts: BTreeMap<String, Account>,
     /// The connector's own account.
-    own: i128,
+    pub(super) own: i128,
     /// What is wrong between the log and itself, or what stands beside it.
-    violations: Vec<String>,
+    pub(super) violations: Vec<String>,
 }
 
 /// An account, in base units.
@@ -37,7 +37,8 @@ impl Books {
     pub(in super::super) fn of(slot: &str, picture: SlotPicture) -> Result<Self, AuditError> {
         let balances: BTreeMap<_, _> = picture.balances.iter().map(|(id, balance)| (id.name().to_owned(), *balance)).collect();
         let audit = Audit::of_slot(slot, picture)?;
-        let mut accounts: BTreeMap<_, _> = balances.into_iter().map(|(name, balance)| (name, Account { balance, ..Account::default() })).collect();
+        let mut accounts: BTreeMap<_, _> =
+            balances.into_iter().map(|(name, balance)| (name, Account { balance, ..Account::default() })).collect();
         for logged in &audit.accounts {
             let account = accounts.entry(logged.id.name().to_owned()).or_default();
             account.held = logged.totals.incoming_prepared;

@@ -6,6 +6,8 @@
 mod books;
 mod knowledge;
 mod payments;
+#[cfg(test)]
+mod tests;
 
 pub(super) use books::Books;
 

@@ -40,6 +40,7 @@ impl Pair {
             pair.payment(paying, payee.paid.get(condition).map_or(&[], Vec::as_slice));
         }
         for (_, paid) in payee.paid.iter().filter(|(condition, _)| !payer.paying.contains_key(*condition)) {
+            paid.iter().filter(|transfer| transfer.earned).for_each(|transfer| pair.earned.add(transfer.amount));
             if paid.iter().any(|transfer| transfer.claimed) {
                 pair.contradictions.push("a payee fulfilled a payment that its payer never made".to_owned());
             }
