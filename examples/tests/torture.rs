@@ -65,6 +65,22 @@ fn no_unit_is_lost_by_power_cuts() {
 }
 
 #[test]
+fn a_ledger_made_from_events_alone_is_the_stores() {
+    let report = report("events --times 10 --seed 7", 0);
+    nothing_lost(&report);
+    let events = &report["events"];
+    assert_eq!((count(&report, "kills"), points(&report).len(), count(events, "units_apart")), (10, 10, 0));
+    // At least one for the beginning of each payment, and one for its end.
+    assert!(count(events, "told") >= 2 * count(&report, "fulfilled"), "{report}");
+}
+
+#[test]
+fn events_that_are_acknowledged_too_early_are_missed() {
+    let report = report("events --times 10 --seed 7 --sabotage early-acknowledge", 1);
+    assert!(count(&report["events"], "units_apart") > 0 && count(&report, "units_lost") == 0, "{report}");
+}
+
+#[test]
 fn effects_that_leave_before_they_are_durable_are_found() {
     let report = report("kill --times 8 --points after-send,at-any-time --seed 7 --sabotage no-hold", 1);
     assert!(count(&report, "units_lost") > 0, "{report}");
@@ -96,7 +112,14 @@ fn journals_and_store_can_be_kept() {
 
 #[test]
 fn wrong_usage_has_exit_code_2() {
-    for arguments in ["", "kill", "power --times 1 --store memory", "kill --times 1 --sabotage no-fsync", "kill --times x"] {
+    for arguments in [
+        "",
+        "kill",
+        "power --times 1 --store memory",
+        "kill --times 1 --sabotage no-fsync",
+        "kill --times x",
+        "kill --times 1 --points events-told",
+    ] {
         assert_eq!(torture(arguments).status.code(), Some(2), "{arguments}");
     }
     assert!(String::from_utf8(torture("--help").stdout).unwrap().contains("Exit status"));

@@ -1,6 +1,7 @@
 //! The connector in a child process, from inside: the library's, with a store, a listener and moments at which it is killed.
 
 use super::endpoint::WatchedListener;
+use super::events::Bookkeeper;
 use super::medium::{self, BEFORE_READING, OPEN_MOMENTS, Volatile};
 use super::points::{Kill, LastWords, Point, Trigger};
 use super::store::{Hasty, Watched};
@@ -9,7 +10,7 @@ use crate::flood::faults;
 use ilp_core::link::PeerProtocol;
 use ilp_core::runtime::Connector;
 use ilp_core::store::{BalanceStore, EmbeddedStore, FileMedium, MemoryStore};
-use ilp_core::{AccountConfig, AccountId, Asset, Limits, Tokens};
+use ilp_core::{AccountConfig, AccountId, Asset, Limits, NumberedEvent, Tokens};
 use ilp_oer::Address;
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, BufReader, Read, Write, stderr, stdin, stdout};
@@ -17,7 +18,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -31,6 +32,8 @@ pub(super) struct Order {
     pub(super) directory: PathBuf,
     /// Name, token and credit limit of each.
     pub(super) accounts: Vec<(String, String, u64)>,
+    /// The embedder's own ledger, if it keeps one.
+    pub(super) ledger: Option<PathBuf>,
     /// When it shall be killed; if not, it lives until its input ends.
     pub(super) kill: Option<Kill>,
     /// Its disk forgets, and what isn't synced is torn when it is killed.
@@ -72,7 +75,7 @@ fn serve(started: Instant) -> Result<(), Error> {
         return Ok(());
     }
     let order: Order = serde_json::from_str(&line)?;
-    let (ended, end) = oneshot::channel();
+    let (ended, end) = oneshot::channel::<()>();
     // Reading the standard input blocks, so it can't be left to the connector's thread.
     std::thread::spawn(move || {
         let _ = input.read_to_end(&mut Vec::new());
@@ -93,13 +96,26 @@ fn serve(started: Instant) -> Result<(), Error> {
             store = lying;
         }
         let store = Watched { inner: store, trigger: trigger.clone() };
-        let connector = match start(&order, store, trigger).await {
+        let mut bookkeeper = match &order.ledger {
+            Some(path) => Some(Bookkeeper::start(path, trigger.clone(), order.sabotage)?),
+            None => None,
+        };
+        let events = bookkeeper.as_ref().map(|bookkeeper| bookkeeper.events.clone());
+        let connector = match start(&order, store, events, trigger.clone()).await {
             Ok(connector) => connector,
             Err(error) => return say(&Said::Unopenable(error.to_string())),
         };
         say(&Said::Listening { recovery_us: u64::try_from(started.elapsed().as_micros())? })?;
-        let _: Result<(), _> = end.await;
+        tokio::select! {
+            _ = end => {}
+            () = acknowledge(&connector, bookkeeper.as_mut(), &trigger) => {}
+        }
         let report = connector.stop(STOP_PATIENCE).await;
+        if let Some(Bookkeeper { events, safe, thread }) = bookkeeper {
+            // It ends when it has all that the connector has told.
+            drop((events, safe));
+            thread.join().map_err(|_| "the bookkeeper has panicked")??;
+        }
         if let Some(hasty) = hasty {
             hasty.finish().await;
         }
@@ -108,6 +124,19 @@ fn serve(started: Instant) -> Result<(), Error> {
         }
         say(&Said::Stopped { in_flight: report.worker.map_or(0, |worker| worker.in_flight) })
     })
+}
+
+/// Passes the bookkeeper's word on, for ever.
+async fn acknowledge(connector: &Connector, bookkeeper: Option<&mut Bookkeeper>, trigger: &Trigger) {
+    if let Some(bookkeeper) = bookkeeper {
+        while let Some(through) = bookkeeper.safe.recv().await {
+            if connector.acknowledge_events(through).await.is_err() {
+                break;
+            }
+            trigger.at(Point::EventsAcknowledged, || "events are acknowledged, which nobody has recorded".to_owned());
+        }
+    }
+    std::future::pending().await
 }
 
 /// The store, and the disk under it if its power is to fail.
@@ -134,9 +163,17 @@ fn open(order: &Order, trigger: &Arc<Trigger>) -> Result<Opened, Error> {
     Ok((Arc::new(EmbeddedStore::open_on(Arc::new(medium))?), None))
 }
 
-async fn start(order: &Order, store: Watched, trigger: Arc<Trigger>) -> Result<Connector, Error> {
+async fn start(
+    order: &Order,
+    store: Watched,
+    events: Option<mpsc::Sender<NumberedEvent>>,
+    trigger: Arc<Trigger>,
+) -> Result<Connector, Error> {
     let listener = WatchedListener::bind(Address::new(ADDRESS)?, order.port, trigger).await?;
     let mut builder = Connector::builder(ADDRESS).slot(SLOT, 0).store(store).limits(limits()).timing(RULES.timing).endpoint(listener);
+    if let Some(events) = events {
+        builder = builder.events(events);
+    }
     let tokens = Tokens::new();
     for (name, token, credit_limit) in &order.accounts {
         let id = AccountId::new(1, name)?;

@@ -14,6 +14,7 @@
 //! | `run`, `place`, `progress` | the run: kills, restarts, the end, the check |
 //! | `points` | the moments, and the signal |
 //! | `connector`, `store`, `medium`, `endpoint` | the connector in a child process, with the moments around its store, file and connections |
+//! | `events` | the embedder's own ledger, made from events |
 //! | `crew`, `peer`, `journal` | the peers, which are those of `flood --faults`, and what they keep |
 //! | `check/` | the checker |
 //! | `report` | what a run has shown |
@@ -22,6 +23,7 @@ mod check;
 mod connector;
 mod crew;
 mod endpoint;
+mod events;
 mod journal;
 mod medium;
 mod options;
@@ -36,8 +38,7 @@ mod store;
 use crate::flood::faults::Rules;
 use clap::{Parser, ValueEnum};
 use ilp_core::Timing;
-use options::{Common, KillOptions, Options, Task, usage};
-use points::Point;
+use options::{Options, Task};
 use run::{Plan, RunError};
 use serde::{Deserialize, Serialize};
 use std::io::{Write, stderr, stdout};
@@ -53,18 +54,19 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(USAGE));
         }
     };
-    match task {
-        Task::Connector => connector::main(),
-        Task::Peer => peer::main(),
-        Task::Kill(KillOptions { common: Common { sabotage: Some(Sabotage::NoFsync), .. }, .. }) => {
-            let _ = usage("a process that is killed leaves to the system what it wrote: --sabotage no-fsync goes with power").print();
+    let plan = match task {
+        Task::Connector => return connector::main(),
+        Task::Peer => return peer::main(),
+        Task::Kill(options) => Plan::kill(options),
+        Task::Power(options) => Plan::power(options),
+        Task::Events(options) => Plan::events(options),
+    };
+    match plan {
+        Ok(plan) => torture(plan),
+        Err(error) => {
+            let _ = error.print();
             ExitCode::from(USAGE)
         }
-        Task::Kill(options) => {
-            let points = if options.points.is_empty() { Point::KILLS.to_vec() } else { options.points };
-            torture(Plan::new(options.common, options.store, false, &points))
-        }
-        Task::Power(options) => torture(Plan::new(options.common, StoreKind::Embedded, true, &Point::POWER)),
     }
 }
 
@@ -108,6 +110,8 @@ enum Sabotage {
     NoHold,
     /// The disk is told nothing of syncs (with `power` only)
     NoFsync,
+    /// Events are acknowledged before they are in the ledger (with `events` only)
+    EarlyAcknowledge,
 }
 
 /// Short times, so that payments expire all the time. A payment that was held when the connector was killed is given back so early that

@@ -23,7 +23,9 @@ pub(super) enum Task {
     /// Kills the connector's process (SIGKILL)
     Kill(KillOptions),
     /// Cuts the power: what the store has not synced is forgotten or torn, sector by sector, and the process killed
-    Power(PowerOptions),
+    Power(Common),
+    /// Kills the process of an embedder that keeps a ledger of its own from the connector's events, at more moments yet
+    Events(Common),
     /// Be the connector of another torture
     #[command(hide = true)]
     Connector,
@@ -42,12 +44,6 @@ pub(super) struct KillOptions {
     /// Kills at these moments only, separated by commas
     #[arg(long, value_enum, value_name = "POINT", value_delimiter = ',')]
     pub(super) points: Vec<Point>,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct PowerOptions {
-    #[command(flatten)]
-    pub(super) common: Common,
 }
 
 #[derive(Debug, Args)]

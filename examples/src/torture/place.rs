@@ -30,6 +30,11 @@ impl Place {
         self.root.join(format!("{name}.journal"))
     }
 
+    /// The embedder's ledger.
+    pub(super) fn ledger(&self) -> PathBuf {
+        self.root.join("events.ledger")
+    }
+
     /// The connector's store.
     pub(super) fn store(&self) -> PathBuf {
         self.root.join("store")

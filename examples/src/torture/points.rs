@@ -32,6 +32,12 @@ pub(super) enum Point {
     DuringSnapshot,
     /// Any moment at all, chosen by the time since the process was started, whatever its threads are doing.
     AtAnyTime,
+    /// The embedder has taken events from the stream, and done nothing about them.
+    EventsTold,
+    /// The embedder has events in its own ledger, and hasn't acknowledged them.
+    EventsWritten,
+    /// The embedder has acknowledged events, and the connector hasn't recorded that.
+    EventsAcknowledged,
     /// The power fails when the store has written so much since a sync; also while it is being opened.
     PowerWhileWriting,
     /// The power fails before a sync has done all that it should; also while the store is being opened.
@@ -66,6 +72,20 @@ impl Point {
         Self::AtAnyTime,
     ];
 
+    /// Those of an embedder that keeps a ledger from events.
+    pub(super) const EVENTS: [Self; 10] = [
+        Self::BeforeSend,
+        Self::AfterSend,
+        Self::BeforeCommit,
+        Self::BetweenCommitAndRelease,
+        Self::DuringOpen,
+        Self::DuringSnapshot,
+        Self::AtAnyTime,
+        Self::EventsTold,
+        Self::EventsWritten,
+        Self::EventsAcknowledged,
+    ];
+
     /// Moments at which the power fails.
     pub(super) const POWER: [Self; 5] =
         [Self::PowerWhileWriting, Self::PowerWhileSyncing, Self::PowerAfterSync, Self::PowerAfterSend, Self::PowerAtAnyTime];
@@ -76,6 +96,7 @@ impl Point {
         match self {
             Self::BeforeSend | Self::AfterSend | Self::PowerAfterSend => (20, 500),
             Self::BeforeCommit | Self::BetweenCommitAndRelease => (3, 60),
+            Self::EventsTold | Self::EventsWritten | Self::EventsAcknowledged => (1, 40),
             Self::DuringOpen => (1, 12),
             Self::AtAnyTime | Self::PowerAtAnyTime => (1, 400),
             Self::DuringSnapshot => (1, 4),

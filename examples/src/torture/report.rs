@@ -45,6 +45,9 @@ pub(super) struct Report {
     borne: u64,
     /// Payments of which neither end knows what became of them.
     unknown_to_both: u64,
+    /// Of the ledger that the embedder made from events, if it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    events: Option<Events>,
     /// From a process's start until its slot is open and it listens.
     recovery_ms: Recovery,
     /// Connections of peers beyond their first ones.
@@ -70,6 +73,17 @@ struct Sectors {
     survived: u64,
     /// Cuts that some of the unsynced sectors survived, and some didn't.
     torn_cuts: usize,
+}
+
+/// Of the embedder's own ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(super) struct Events {
+    /// Events in it, without gaps.
+    pub(super) told: u64,
+    /// Those that were told once more, and passed over.
+    pub(super) again: u64,
+    /// Units by which it and the store's books differ.
+    pub(super) units_apart: u64,
 }
 
 /// Of all restarts.
@@ -117,6 +131,7 @@ impl Report {
             unconfirmed: verdict.unconfirmed,
             borne: verdict.borne,
             unknown_to_both: verdict.unknown_to_both,
+            events: figures.events,
             recovery_ms,
             reconnects: figures.reconnects,
             frames: verdict.frames,
@@ -156,6 +171,9 @@ impl Display for Report {
         writeln!(f, "recovery       {} ms as a rule, {} ms at most", shown(self.recovery_ms.p50), shown(self.recovery_ms.max))?;
         writeln!(f, "listed         {} disputed, {} unconfirmed, {} borne", self.disputed, self.unconfirmed, self.borne)?;
         writeln!(f, "unknown        {} payments, to both ends", self.unknown_to_both)?;
+        if let Some(Events { told, again, units_apart }) = self.events {
+            writeln!(f, "events         {told}, of which {again} were told again; their ledger is {units_apart} units from the store")?;
+        }
         writeln!(f, "disagreements  {}", self.disagreements)?;
         write!(f, "units lost     {}", self.units_lost)
     }

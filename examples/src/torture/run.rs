@@ -1,13 +1,13 @@
 //! A run: peers, then one connector after the other, each killed at its moment; the end of everything; the check.
 
-use super::check::{Books, check};
+use super::check::{Books, Ledger, check};
 use super::connector::{Order, Said};
 use super::crew::Crew;
-use super::options::Common;
+use super::options::{Common, KillOptions, usage};
 use super::place::Place;
 use super::points::{self, Kill, LastWords, Point};
 use super::progress::Progress;
-use super::report::Report;
+use super::report::{Events, Report};
 use super::{SLOT, Sabotage, StoreKind, store};
 use crate::flood::child::{Child, ChildError, logins, own_program};
 use crate::flood::random::NoRandomness;
@@ -29,6 +29,7 @@ pub(super) struct Plan {
     kills: Vec<Kill>,
     store: StoreKind,
     power_fails: bool,
+    keeps_ledger: bool,
     rate: u32,
     pairs: u16,
     sabotage: Option<Sabotage>,
@@ -46,6 +47,8 @@ pub(super) struct Figures {
     pub(super) kills: Vec<LastWords>,
     pub(super) recoveries_us: Vec<u64>,
     pub(super) reconnects: u64,
+    /// Of the embedder's ledger, if it kept one.
+    pub(super) events: Option<Events>,
     pub(super) time: Duration,
     pub(super) complaints: Vec<String>,
 }
@@ -75,6 +78,8 @@ pub(super) enum RunError {
     PeerGone { name: String },
     #[error("a journal can't be read: {0}")]
     Journal(#[source] io::Error),
+    #[error("the embedder's ledger can't be read: {0}")]
+    Ledger(#[source] io::Error),
     #[error("the store can't be read: {0}")]
     Store(String),
     #[error("the store's books can't be read: {0}")]
@@ -84,10 +89,33 @@ pub(super) enum RunError {
 }
 
 impl Plan {
-    pub(super) fn new(common: Common, store: StoreKind, power_fails: bool, points: &[Point]) -> Self {
+    /// Processes are killed.
+    pub(super) fn kill(KillOptions { common, store, points }: KillOptions) -> Result<Self, clap::Error> {
+        let points = if points.is_empty() { Point::KILLS.to_vec() } else { points };
+        if let Some(point) = points.iter().find(|point| !Point::KILLS.contains(point)) {
+            return Err(usage(&format!("{point} is no moment at which a process is killed")));
+        }
+        Ok(Self { store, ..Self::new(common, &[Sabotage::NoHold], &points)? })
+    }
+
+    /// The power fails.
+    pub(super) fn power(common: Common) -> Result<Self, clap::Error> {
+        Ok(Self { power_fails: true, ..Self::new(common, &[Sabotage::NoHold, Sabotage::NoFsync], &Point::POWER)? })
+    }
+
+    /// Processes are killed that keep a ledger from events.
+    pub(super) fn events(common: Common) -> Result<Self, clap::Error> {
+        Ok(Self { keeps_ledger: true, ..Self::new(common, &[Sabotage::NoHold, Sabotage::EarlyAcknowledge], &Point::EVENTS)? })
+    }
+
+    fn new(common: Common, sabotages: &[Sabotage], points: &[Point]) -> Result<Self, clap::Error> {
         let seed = common.seed();
         let Common { times, rate, pairs, sabotage, keep, json, .. } = common;
-        Self { seed, kills: points::draw(seed, times, points), store, power_fails, rate, pairs, sabotage, keep, json }
+        if sabotage.is_some_and(|sabotage| !sabotages.contains(&sabotage)) {
+            return Err(usage("this sabotage changes nothing here: no-fsync goes with power, early-acknowledge with events"));
+        }
+        let (store, kills) = (StoreKind::Embedded, points::draw(seed, times, points));
+        Ok(Self { seed, kills, store, power_fails: false, keeps_ledger: false, rate, pairs, sabotage, keep, json })
     }
 }
 
@@ -104,6 +132,7 @@ pub(super) async fn run(plan: Plan) -> Result<Report, RunError> {
         store: plan.store,
         directory: place.store(),
         accounts,
+        ledger: plan.keeps_ledger.then(|| place.ledger()),
         kill: None,
         power_fails: plan.power_fails,
         sabotage: plan.sabotage,
@@ -135,7 +164,12 @@ pub(super) async fn run(plan: Plan) -> Result<Report, RunError> {
         figures.complaints.extend(state.failure.map(|failure| format!("{name}: the journal can't be written: {failure}")));
     }
     let kills: Vec<i64> = figures.kills.iter().map(|words| words.at_us).collect();
-    let verdict = check(&pairs, &books, &kills).map_err(RunError::Journal)?;
+    let mut verdict = check(&pairs, &books, &kills).map_err(RunError::Journal)?;
+    if let Some(path) = &order.ledger {
+        let ledger = Ledger::read(path).map_err(RunError::Ledger)?;
+        let apart = ledger.compare(&books, &mut verdict.complaints);
+        figures.events = Some(Events { told: ledger.last, again: ledger.again, units_apart: apart });
+    }
     figures.time = started.elapsed();
     Ok(Report::new(figures, verdict))
 }

@@ -5,11 +5,13 @@
 
 mod books;
 mod knowledge;
+mod ledger;
 mod payments;
 #[cfg(test)]
 mod tests;
 
 pub(super) use books::Books;
+pub(super) use ledger::Ledger;
 
 use knowledge::Knowledge;
 use payments::Pair;
@@ -79,3 +81,6 @@ pub(super) fn check(peers: &[Peers], books: &Books, kills: &[i64]) -> io::Result
     verdict.units_lost = u64::try_from(lost.saturating_add(faults.held).max(faults.away)).unwrap_or(u64::MAX);
     Ok(verdict)
 }
+
+/// Of one kind; their number is in the report.
+const COMPLAINTS_MAX: usize = 5;

@@ -1,8 +1,8 @@
 //! Payer's and payee's knowledge of each payment, put together.
 
-use super::Verdict;
 use super::books::{Account, Books};
 use super::knowledge::{Knowledge, Paid, Paying};
+use super::{COMPLAINTS_MAX, Verdict};
 
 /// What both ends of all payments of a pair say, in units and numbers of payments.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -133,6 +133,3 @@ pub(super) fn count_in_flight(payer: &Knowledge, kills: &[i64], in_flight: &mut 
         *count += u64::try_from(begun.saturating_sub(over)).unwrap_or(u64::MAX);
     }
 }
-
-/// Of one kind; their number is in the report.
-const COMPLAINTS_MAX: usize = 5;
