@@ -10,10 +10,10 @@ use super::progress::Progress;
 use super::report::{Events, Report};
 use super::{SLOT, Sabotage, StoreKind, store};
 use crate::flood::child::{Child, ChildError, logins, own_program};
-use crate::flood::random::NoRandomness;
+use crate::flood::random::{NoRandomness, random};
 use ilp_core::audit::AuditError;
 use rand_chacha::ChaCha12Rng;
-use rand_chacha::rand_core::{RngCore, SeedableRng};
+use rand_chacha::rand_core::SeedableRng;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::ExitStatusExt;
@@ -124,7 +124,7 @@ pub(super) async fn run(plan: Plan) -> Result<Report, RunError> {
     let started = Instant::now();
     let place = Place::new(plan.keep.clone())?;
     let mut rng = ChaCha12Rng::seed_from_u64(plan.seed.rotate_left(32));
-    let (logins, port) = (logins(plan.pairs)?, free_port(&mut rng)?);
+    let (logins, port) = (logins(plan.pairs)?, free_port()?);
     let accounts = logins.iter().flat_map(|(payer, payee)| [(payer, u64::MAX), (payee, 0)]);
     let accounts = accounts.map(|(login, credit)| (login.name.clone(), login.token.clone(), credit)).collect();
     let order = Order {
@@ -255,11 +255,11 @@ fn how(ended: Option<ExitStatus>) -> String {
 }
 
 /// A port for all connectors of a run, one after the other. Not one that the system gives to whoever dials: a peer that dials while
-/// nobody listens could get it, and be connected to itself.
-fn free_port(rng: &mut ChaCha12Rng) -> Result<u16, RunError> {
+/// nobody listens could get it, and be connected to itself. And not one that the seed decides: there may be other runs with the same.
+fn free_port() -> Result<u16, RunError> {
     let (first, last) = PORTS;
     for _ in 0..PORT_TRIES {
-        let port = first + u16::try_from(rng.next_u32() % u32::from(last - first)).unwrap_or_default();
+        let port = first + u16::from_be_bytes(random()?) % (last - first);
         if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
             return Ok(port);
         }
