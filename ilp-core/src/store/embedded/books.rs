@@ -6,9 +6,9 @@
 
 use super::backend::Backend;
 use super::error::{BooksError, Damage};
-use super::frame::{Frame, NewFrame};
+use super::frame::{BODY_LEN_MAX, NewBatch, Piece, SLOT_LEN_MAX, encode_balances};
 use super::metrics::{Counters, StoreMetrics, add};
-use super::schema::{BALANCES, LOG, SLOTS, check_schema, discard_unfinished};
+use super::schema::{BALANCES, LOG, LogKey, SLOTS, check_schema, discard_unfinished};
 use super::trouble::{Trouble, guarded, structure};
 use super::wire::{balance_row, read_balance_row, read_slot_row, slot_row};
 use crate::AccountId;
@@ -43,8 +43,12 @@ pub(super) struct Slot {
     pub(super) last_seq: u64,
     /// The first batch that is kept; one more than `last_seq` if there is none.
     pub(super) first: u64,
+    /// Its number in the keys of the log.
+    pub(super) no: u32,
     /// A salvage found too little of it to go on with.
     pub(super) lost: bool,
+    /// The first batch that isn't removed yet: those below `first` go little by little. Not stored.
+    pub(super) oldest: u64,
 }
 
 /// A slot and the balances at one instant; what is committed later doesn't change it. Reading it doesn't hold up anybody.
@@ -126,7 +130,10 @@ impl Books {
     /// Raises a slot's epoch, and looks at it.
     pub(super) fn take(&mut self, name: &SlotName) -> Result<Look, StoreError> {
         self.database().map_err(|error| error.of_slot(name))?;
-        let mut slot = self.slots.get(name).copied().unwrap_or(Slot { first: 1, ..Slot::default() });
+        let mut slot = match self.slots.get(name) {
+            Some(slot) => *slot,
+            None => self.new_slot(name)?,
+        };
         if slot.lost {
             return Err(StoreError {
                 slot: name.to_string(),
@@ -157,6 +164,18 @@ impl Books {
         };
         let Some(slot) = self.slots.get(name).copied() else { return Ok(None) };
         Ok(Some(Look { transaction, name: name.clone(), slot, place: self.place.clone() }))
+    }
+
+    fn new_slot(&self, name: &SlotName) -> Result<Slot, StoreError> {
+        let refused = |message| StoreError { slot: name.to_string(), message, source: None };
+        if name.len() > SLOT_LEN_MAX {
+            return Err(refused(format!("its name has {} bytes, and may have {SLOT_LEN_MAX}", name.len())));
+        }
+        let no = self.slots.values().map(|slot| slot.no.saturating_add(1)).max().unwrap_or(0);
+        if no == u32::MAX {
+            return Err(refused(format!("there are {} slots already", self.slots.len())));
+        }
+        Ok(Slot { no, first: 1, oldest: 1, ..Slot::default() })
     }
 
     pub(super) fn counters(&self) -> Arc<Counters> {
@@ -246,26 +265,37 @@ impl Look {
     }
 
     fn log(&self) -> Result<OpenedSlot, Trouble> {
-        let Slot { epoch, last_seq, first, .. } = self.slot;
+        let Slot { epoch, last_seq, first, no, .. } = self.slot;
         let mut log = Vec::new();
-        let mut expected = first;
-        let bad = |seq, what: String| Trouble::Damaged(Damage::Batch { slot: self.name.to_string(), seq, what });
-        for entry in self.transaction.open_table(LOG)?.range((&*self.name, first)..=(&*self.name, last_seq))? {
-            let (key, value) = entry?;
-            let (_, seq) = key.value();
-            if seq != expected {
-                return Err(bad(expected, format!("the next one there is {seq}")));
-            }
-            let frame = Frame::read(value.value()).map_err(|why| bad(seq, why.to_string()))?;
-            if frame.head.slot != &*self.name || frame.head.seq != seq || frame.head.len != value.value().len() {
-                return Err(bad(seq, format!("in its place is batch {} of slot {}", frame.head.seq, frame.head.slot)));
-            }
-            log.push(Bytes::copy_from_slice(frame.blob));
-            expected = expected.saturating_add(1);
+        let mut pieces = self.transaction.open_table(LOG)?.range((no, first, 0)..=(no, last_seq, u16::MAX))?;
+        for seq in first..=last_seq {
+            log.push(self.batch(seq, &mut pieces)?);
         }
-        match expected == last_seq.saturating_add(1) {
-            true => Ok(OpenedSlot { epoch, last_seq, log }),
-            false => Err(bad(expected, format!("there should be batches up to {last_seq}"))),
+        Ok(OpenedSlot { epoch, last_seq, log })
+    }
+
+    /// The blob of the next batch, which is to be this one.
+    fn batch(&self, seq: u64, pieces: &mut redb::Range<'_, LogKey, &[u8]>) -> Result<Bytes, Trouble> {
+        let bad = |what: String| Trouble::Damaged(Damage::Batch { slot: self.name.to_string(), seq, what });
+        let (mut body, mut lens, mut no) = (Vec::new(), (0, 0), 0u16);
+        loop {
+            let Some(entry) = pieces.next() else { return Err(bad(format!("piece {no} isn't there"))) };
+            let (key, value) = entry?;
+            let piece = Piece::read(value.value()).map_err(|why| bad(format!("piece {no}: {why}")))?;
+            let head = piece.head;
+            if key.value() != (self.slot.no, seq, no) || (head.slot, head.seq, head.no) != (&*self.name, seq, no) {
+                return Err(bad(format!("in place of piece {no} is piece {} of batch {} of slot {}", head.no, head.seq, head.slot)));
+            }
+            if no == 0 {
+                lens = (head.body_len, head.balances_len);
+                body.reserve_exact(head.body_len.min(RESERVED_MAX));
+            }
+            body.extend_from_slice(piece.part);
+            no = no.saturating_add(1);
+            if usize::from(no) >= head.pieces() {
+                let whole = body.len() == lens.0 && (head.body_len, head.balances_len) == lens;
+                return whole.then(|| Bytes::from(body).slice(lens.1..)).ok_or_else(|| bad("its pieces don't fit together".to_owned()));
+            }
         }
     }
 
@@ -289,6 +319,8 @@ impl Look {
 #[derive(Debug, Default)]
 struct Change<'a> {
     applied: Vec<Applied<'a>>,
+    /// Slots' numbers, each with a range of batches that go.
+    removed: Vec<(u32, u64, u64)>,
     /// Slots as they will be.
     slots: HashMap<SlotName, Slot>,
 }
@@ -296,8 +328,9 @@ struct Change<'a> {
 #[derive(Debug)]
 struct Applied<'a> {
     batch: &'a Commit,
-    /// What isn't needed any more once it is durable: from, below.
-    cut: (u64, u64),
+    /// The slot's number, and what it still needs once this is durable.
+    no: u32,
+    first: u64,
 }
 
 /// What to answer.
@@ -324,26 +357,34 @@ impl<'a> Change<'a> {
         if batch.seq != slot.last_seq.saturating_add(1) {
             return Decision { outcome: CommitOutcome::Gap { last_seq: slot.last_seq }, settled };
         }
+        if batch.blob.len() > BODY_LEN_MAX / 2 {
+            let cause =
+                format!("batch {} of slot {} has {} bytes, and may have {}", batch.seq, batch.slot, batch.blob.len(), BODY_LEN_MAX / 2);
+            return Decision { outcome: CommitOutcome::Unknown { cause }, settled: true };
+        }
         // The batch itself is always kept, whatever it says.
         let first = batch.cut_below.unwrap_or(slot.first).clamp(slot.first, batch.seq);
-        let cut = (slot.first, first);
-        let slot = Slot { last_seq: batch.seq, first, ..*slot };
-        self.slots.insert(batch.slot.clone(), slot);
-        self.applied.push(Applied { batch, cut });
+        // One that is cut by a later batch all at once would make everybody wait.
+        let oldest = first.min(slot.oldest.saturating_add(REMOVED_PER_BATCH));
+        self.applied.push(Applied { batch, no: slot.no, first });
+        self.removed.push((slot.no, slot.oldest, oldest));
+        self.slots.insert(batch.slot.clone(), Slot { last_seq: batch.seq, first, oldest, ..*slot });
         Decision { outcome: CommitOutcome::Durable, settled: false }
     }
 
     fn write(&self, transaction: &WriteTransaction) -> Result<(), Trouble> {
         let mut log = transaction.open_table(LOG)?;
-        for Applied { batch, cut: (from, below) } in &self.applied {
+        for Applied { batch, no, first } in &self.applied {
             let Commit { slot, epoch, seq, blob, balances, .. } = batch;
-            let frame = NewFrame { slot, epoch: *epoch, seq: *seq, first: *below, balances, blob };
-            let mut place = log.insert_reserve((&**slot, *seq), frame.len())?;
-            frame.write(place.as_mut()).map_err(|_| structure(format!("batch {seq} of slot {slot} is too large")))?;
-            drop(place);
-            for seq in *from..*below {
-                log.remove((&**slot, seq))?;
+            let too_large = |_| structure(format!("batch {seq} of slot {slot} is too large"));
+            let batch = NewBatch { slot, epoch: *epoch, seq: *seq, first: *first, balances: encode_balances(balances), blob };
+            for (piece, len) in batch.pieces().map_err(too_large)? {
+                let mut place = log.insert_reserve((*no, *seq, piece), len)?;
+                batch.write_piece(piece, place.as_mut()).map_err(too_large)?;
             }
+        }
+        for (no, from, below) in self.removed.iter().filter(|(_, from, below)| from < below) {
+            log.retain_in((*no, *from, 0)..(*no, *below, 0), |_, _| false)?;
         }
         let mut slots = transaction.open_table(SLOTS)?;
         for (name, slot) in &self.slots {
@@ -375,15 +416,27 @@ fn unknown(error: &BooksError) -> CommitOutcome {
 }
 
 fn read_slots(database: &Database) -> Result<HashMap<SlotName, Slot>, Trouble> {
+    let transaction = database.begin_read()?;
+    let log = transaction.open_table(LOG)?;
     let mut slots = HashMap::new();
-    for entry in database.begin_read()?.open_table(SLOTS)?.iter()? {
+    for entry in transaction.open_table(SLOTS)?.iter()? {
         let (key, value) = entry?;
         let name = key.value();
         let slot = read_slot_row(name.as_bytes(), value.value());
-        slots.insert(name.into(), slot.ok_or_else(|| Trouble::Damaged(Damage::Slot { slot: name.to_owned() }))?);
+        let mut slot = slot.ok_or_else(|| Trouble::Damaged(Damage::Slot { slot: name.to_owned() }))?;
+        if let Some(oldest) = log.range((slot.no, 0, 0)..(slot.no, slot.first, 0))?.next() {
+            slot.oldest = oldest?.0.value().1;
+        }
+        slots.insert(name.into(), slot);
     }
     Ok(slots)
 }
+
+/// What is reserved for a batch before all of it was seen.
+const RESERVED_MAX: usize = 16 << 20;
+
+/// How many batches that aren't needed go with each that comes.
+const REMOVED_PER_BATCH: u64 = 3;
 
 /// What the database below may keep in memory. It isn't for speed: batches are written once and read when a slot is opened.
 const CACHE_BYTES: usize = 32 << 20;

@@ -1,161 +1,217 @@
-//! A batch as it is stored: enough to check it, and to find it in a file whose index is damaged.
+//! A batch as it is stored: in pieces, each with enough around it to be checked, and to be found in a file whose index is damaged.
 //!
 //! ```text
-//! magic 8 │ epoch 8 │ seq 8 │ first 8 │ blob's length 4 │ balances' length 4 │ slot's length 2 │ slot │ checksum 4 │ balances │ blob │ checksum 4
+//! magic 8 │ epoch 8 │ seq 8 │ first 8 │ body's length 4 │ balances' length 4 │ piece 2 │ slot's length 2 │ slot │ checksum 4 │ part of the body │ checksum 4
 //! ```
 //!
-//! Numbers are little-endian. `first` is the first batch that the slot still needed once this one was durable. The first checksum covers
-//! what is before it, so that a length can be believed and damage can be named; the second covers everything before it.
+//! Numbers are little-endian. The body is the balances that the batch set, and its blob. `first` is the first batch that the slot still
+//! needed once this one was durable. A piece's first checksum covers what is before it, so that a length can be believed and damage can be
+//! named; the second covers everything before it.
+//!
+//! The database below gives a value of more than half a page a run of pages of its own, as many as the next power of two says. Pieces just
+//! fill such a run, but for the last one of a batch: else nearly half of what is written could be nothing.
 
 use super::wire::{Cursor, put_balance, take_balance};
 use crate::AccountId;
 use std::fmt;
 
 pub(super) const MAGIC: [u8; 8] = *b"\x89ILPlog\n";
+
+/// What a piece takes at most: 16 pages of 4,096 bytes, less what the database puts before its only value.
+pub(super) const PIECE_LEN_MAX: usize = 65_536 - 22;
+/// The largest body: more than any worker steps at once, and well within the lengths' four bytes.
+pub(super) const BODY_LEN_MAX: usize = 1 << 30;
+/// The longest name of a slot, in bytes.
+pub(super) const SLOT_LEN_MAX: usize = 1_024;
+
 /// Everything before the slot's name.
-const FIXED_LEN: usize = 42;
+const FIXED_LEN: usize = 44;
 const CHECKSUM_LEN: usize = 4;
 
 /// A batch to be stored.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct NewFrame<'a> {
+#[derive(Debug, Clone)]
+pub(super) struct NewBatch<'a> {
     pub(super) slot: &'a str,
     pub(super) epoch: u64,
     pub(super) seq: u64,
     pub(super) first: u64,
-    pub(super) balances: &'a [(AccountId, Option<i128>)],
+    pub(super) balances: Vec<u8>,
     pub(super) blob: &'a [u8],
 }
 
-/// A batch that was stored, and is whole.
+/// A piece that was stored, and is whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Frame<'a> {
+pub(super) struct Piece<'a> {
     pub(super) head: Head<'a>,
-    pub(super) blob: &'a [u8],
-    balances: &'a [u8],
+    pub(super) part: &'a [u8],
 }
 
-/// What the beginning of a frame says, and its checksum confirms.
+/// What the beginning of a piece says, and its checksum confirms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Head<'a> {
     pub(super) slot: &'a str,
     pub(super) epoch: u64,
     pub(super) seq: u64,
     pub(super) first: u64,
-    /// Of the whole frame.
-    pub(super) len: usize,
+    pub(super) no: u16,
+    pub(super) body_len: usize,
+    pub(super) balances_len: usize,
     head_len: usize,
-    balances_len: usize,
 }
 
-/// Why bytes aren't a frame.
+/// Why bytes aren't a piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum BadFrame {
+pub(super) enum BadPiece {
     /// There is none, or not so much as its beginning.
     Head,
     /// What it claims to be is whole, the rest isn't.
-    Body,
+    Rest,
 }
 
-/// A batch that is too large for its lengths.
+/// A batch that doesn't fit into its lengths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TooLarge;
 
-impl NewFrame<'_> {
-    /// How many bytes it takes.
-    pub(super) fn len(&self) -> usize {
-        let balances: usize = self.balances.iter().map(|(id, balance)| super::wire::balance_len(id, *balance)).sum();
-        FIXED_LEN + self.slot.len() + CHECKSUM_LEN + balances + self.blob.len() + CHECKSUM_LEN
+/// How much of a body a piece takes.
+fn part_len_max(slot_len: usize) -> usize {
+    PIECE_LEN_MAX.saturating_sub(FIXED_LEN + slot_len + 2 * CHECKSUM_LEN).max(1)
+}
+
+/// How many pieces a body takes; an empty one takes one.
+fn pieces_of(slot_len: usize, body_len: usize) -> usize {
+    body_len.div_ceil(part_len_max(slot_len)).max(1)
+}
+
+impl NewBatch<'_> {
+    fn body_len(&self) -> usize {
+        self.balances.len().saturating_add(self.blob.len())
     }
 
-    /// Writes it. `out` has exactly [`len`](Self::len) bytes.
-    pub(super) fn write(&self, out: &mut [u8]) -> Result<(), TooLarge> {
-        let mut head = Vec::with_capacity(FIXED_LEN + self.slot.len() + CHECKSUM_LEN);
-        let mut balances = Vec::with_capacity(self.balances.len().saturating_mul(32));
-        for (id, balance) in self.balances {
-            put_balance(&mut balances, id, *balance);
+    /// How many bytes each piece takes, with its number.
+    pub(super) fn pieces(&self) -> Result<impl Iterator<Item = (u16, usize)>, TooLarge> {
+        let (body_len, part_len_max) = (self.body_len(), part_len_max(self.slot.len()));
+        if body_len > BODY_LEN_MAX || self.slot.len() > SLOT_LEN_MAX {
+            return Err(TooLarge);
         }
+        let pieces = u16::try_from(pieces_of(self.slot.len(), body_len)).map_err(|_| TooLarge)?;
+        let around = FIXED_LEN + self.slot.len() + 2 * CHECKSUM_LEN;
+        let len = move |no| body_len.saturating_sub(part_len_max.saturating_mul(usize::from(no))).min(part_len_max).saturating_add(around);
+        Ok((0..pieces).map(move |no| (no, len(no))))
+    }
+
+    /// Writes a piece. `out` is as long as [`pieces`](Self::pieces) said.
+    pub(super) fn write_piece(&self, no: u16, out: &mut [u8]) -> Result<(), TooLarge> {
+        let mut head = Vec::with_capacity(FIXED_LEN + self.slot.len() + CHECKSUM_LEN);
         head.extend_from_slice(&MAGIC);
-        head.extend_from_slice(&self.epoch.to_le_bytes());
-        head.extend_from_slice(&self.seq.to_le_bytes());
-        head.extend_from_slice(&self.first.to_le_bytes());
-        head.extend_from_slice(&u32::try_from(self.blob.len()).map_err(|_| TooLarge)?.to_le_bytes());
-        head.extend_from_slice(&u32::try_from(balances.len()).map_err(|_| TooLarge)?.to_le_bytes());
+        for number in [self.epoch, self.seq, self.first] {
+            head.extend_from_slice(&number.to_le_bytes());
+        }
+        for len in [self.body_len(), self.balances.len()] {
+            head.extend_from_slice(&u32::try_from(len).map_err(|_| TooLarge)?.to_le_bytes());
+        }
+        head.extend_from_slice(&no.to_le_bytes());
         head.extend_from_slice(&u16::try_from(self.slot.len()).map_err(|_| TooLarge)?.to_le_bytes());
         head.extend_from_slice(self.slot.as_bytes());
         let mut sum = crc32fast::Hasher::new();
         sum.update(&head);
         head.extend_from_slice(&sum.clone().finalize().to_le_bytes());
-        sum.update(&balances);
-        sum.update(self.blob);
-        let end = sum.finalize().to_le_bytes();
-        let mut rest = out;
-        for part in [&head, &balances, self.blob, &end] {
-            let (place, after) = rest.split_at_mut_checked(part.len()).ok_or(TooLarge)?;
-            place.copy_from_slice(part);
-            rest = after;
-        }
-        if rest.is_empty() { Ok(()) } else { Err(TooLarge) }
+        let (place, rest) = out.split_at_mut_checked(head.len()).ok_or(TooLarge)?;
+        place.copy_from_slice(&head);
+        let (part, end) = rest.split_at_mut_checked(rest.len().checked_sub(CHECKSUM_LEN).ok_or(TooLarge)?).ok_or(TooLarge)?;
+        self.copy_part(part_len_max(self.slot.len()).saturating_mul(usize::from(no)), part)?;
+        sum.update(part);
+        end.copy_from_slice(&sum.finalize().to_le_bytes());
+        Ok(())
+    }
+
+    fn copy_part(&self, from: usize, out: &mut [u8]) -> Result<(), TooLarge> {
+        let of_balances = self.balances.get(from..).unwrap_or_default();
+        let of_balances = of_balances.get(..out.len()).unwrap_or(of_balances);
+        let (first, rest) = out.split_at_mut_checked(of_balances.len()).ok_or(TooLarge)?;
+        first.copy_from_slice(of_balances);
+        let from = from.saturating_add(of_balances.len()).saturating_sub(self.balances.len());
+        let of_blob = self.blob.get(from..from.saturating_add(rest.len())).ok_or(TooLarge)?;
+        rest.copy_from_slice(of_blob);
+        Ok(())
     }
 }
 
 impl<'a> Head<'a> {
-    /// The most that a frame's beginning can take.
-    pub(super) const LEN_MAX: usize = FIXED_LEN + 65_535 + CHECKSUM_LEN;
+    /// The most that a piece's beginning can take.
+    pub(super) const LEN_MAX: usize = FIXED_LEN + SLOT_LEN_MAX + CHECKSUM_LEN;
 
-    /// Reads the beginning of a frame. `bytes` may go on beyond it.
+    /// Reads the beginning of a piece. `bytes` may go on beyond it.
     pub(super) fn read(bytes: &'a [u8]) -> Option<Self> {
         let mut cursor = Cursor::new(bytes);
         if cursor.take(MAGIC.len())? != MAGIC {
             return None;
         }
         let (epoch, seq, first) = (cursor.u64()?, cursor.u64()?, cursor.u64()?);
-        let (blob_len, balances_len) = (cursor.usize_u32()?, cursor.usize_u32()?);
-        let slot_len = usize::from(cursor.u16()?);
+        let (body_len, balances_len) = (cursor.usize_u32()?, cursor.usize_u32()?);
+        let (no, slot_len) = (cursor.u16()?, usize::from(cursor.u16()?));
         let slot = cursor.take(slot_len)?;
         let sum = crc32fast::hash(bytes.get(..cursor.at())?);
-        if cursor.u32()? != sum {
+        if cursor.u32()? != sum || body_len > BODY_LEN_MAX || balances_len > body_len || slot_len > SLOT_LEN_MAX {
             return None;
         }
-        let head_len = cursor.at();
-        let len = head_len.checked_add(balances_len)?.checked_add(blob_len)?.checked_add(CHECKSUM_LEN)?;
-        Some(Self { slot: std::str::from_utf8(slot).ok()?, epoch, seq, first, len, head_len, balances_len })
+        Some(Self { slot: std::str::from_utf8(slot).ok()?, epoch, seq, first, no, body_len, balances_len, head_len: cursor.at() })
+    }
+
+    /// How many pieces its batch has.
+    pub(super) fn pieces(&self) -> usize {
+        pieces_of(self.slot.len(), self.body_len)
+    }
+
+    /// How many bytes the whole piece has.
+    pub(super) fn len(&self) -> usize {
+        let part_len_max = part_len_max(self.slot.len());
+        let before = part_len_max.saturating_mul(usize::from(self.no));
+        let part = self.body_len.saturating_sub(before).min(part_len_max);
+        self.head_len.saturating_add(part).saturating_add(CHECKSUM_LEN)
     }
 }
 
-impl<'a> Frame<'a> {
-    /// Reads and checks a frame that begins at the beginning of `bytes`, which may go on beyond it.
-    pub(super) fn read(bytes: &'a [u8]) -> Result<Self, BadFrame> {
-        let head = Head::read(bytes).ok_or(BadFrame::Head)?;
-        let frame = bytes.get(..head.len).ok_or(BadFrame::Body)?;
-        let (content, sum) = frame.split_at_checked(head.len.saturating_sub(CHECKSUM_LEN)).ok_or(BadFrame::Body)?;
+impl<'a> Piece<'a> {
+    /// Reads and checks a piece that begins at the beginning of `bytes`, which may go on beyond it.
+    pub(super) fn read(bytes: &'a [u8]) -> Result<Self, BadPiece> {
+        let head = Head::read(bytes).ok_or(BadPiece::Head)?;
+        let piece = bytes.get(..head.len()).ok_or(BadPiece::Rest)?;
+        let (beginning, rest) = piece.split_at_checked(head.head_len).ok_or(BadPiece::Rest)?;
+        let (part, sum) = rest.split_at_checked(rest.len().saturating_sub(CHECKSUM_LEN)).ok_or(BadPiece::Rest)?;
         let mut covered = crc32fast::Hasher::new();
-        let (beginning, rest) = content.split_at_checked(head.head_len).ok_or(BadFrame::Body)?;
-        covered.update(beginning.get(..beginning.len().saturating_sub(CHECKSUM_LEN)).ok_or(BadFrame::Body)?);
-        covered.update(rest);
+        covered.update(beginning.get(..beginning.len().saturating_sub(CHECKSUM_LEN)).ok_or(BadPiece::Rest)?);
+        covered.update(part);
         if sum != covered.finalize().to_le_bytes() {
-            return Err(BadFrame::Body);
+            return Err(BadPiece::Rest);
         }
-        let (balances, blob) = rest.split_at_checked(head.balances_len).ok_or(BadFrame::Body)?;
-        Ok(Self { head, blob, balances })
-    }
-
-    /// The balances that the batch set.
-    pub(super) fn balances(&self) -> Option<Vec<(AccountId, Option<i128>)>> {
-        let mut cursor = Cursor::new(self.balances);
-        let mut balances = Vec::new();
-        while !cursor.is_empty() {
-            balances.push(take_balance(&mut cursor)?);
-        }
-        Some(balances)
+        Ok(Self { head, part })
     }
 }
 
-impl fmt::Display for BadFrame {
+/// The balances as they begin a body.
+pub(super) fn encode_balances(balances: &[(AccountId, Option<i128>)]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(balances.len().saturating_mul(32));
+    for (id, balance) in balances {
+        put_balance(&mut bytes, id, *balance);
+    }
+    bytes
+}
+
+/// The balances at the beginning of a body.
+pub(super) fn decode_balances(bytes: &[u8]) -> Option<Vec<(AccountId, Option<i128>)>> {
+    let mut cursor = Cursor::new(bytes);
+    let mut balances = Vec::new();
+    while !cursor.is_empty() {
+        balances.push(take_balance(&mut cursor)?);
+    }
+    Some(balances)
+}
+
+impl fmt::Display for BadPiece {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Head => "where it should begin there is something else",
-            Self::Body => "its checksum is wrong",
+            Self::Rest => "its checksum is wrong",
         })
     }
 }

@@ -9,12 +9,14 @@ pub(super) const SCHEMA: u64 = 2;
 
 /// Facts about the file; `schema` is the only one.
 pub(super) const FACTS: TableDefinition<'_, &str, u64> = TableDefinition::new("facts");
-/// Slot and sequence number: a frame.
-pub(super) const LOG: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("log-2");
+/// A slot's number, a batch's, a piece's: a piece.
+pub(super) const LOG: TableDefinition<'_, LogKey, &[u8]> = TableDefinition::new("log-2");
 /// Name: a row.
 pub(super) const SLOTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("slots-2");
 /// An account's id: a row.
 pub(super) const BALANCES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("balances-2");
+
+pub(super) type LogKey = (u32, u64, u16);
 
 const SCHEMA_FACT: &str = "schema";
 

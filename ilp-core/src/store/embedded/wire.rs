@@ -56,10 +56,6 @@ impl<'a> Cursor<'a> {
     }
 }
 
-pub(super) fn balance_len(id: &AccountId, balance: Option<i128>) -> usize {
-    2 + id.as_bytes().len() + if balance.is_some() { 16 } else { 0 }
-}
-
 pub(super) fn put_balance(out: &mut Vec<u8>, id: &AccountId, balance: Option<i128>) {
     // An id has 2 to 64 bytes.
     out.push(u8::try_from(id.as_bytes().len()).unwrap_or(u8::MAX));
@@ -98,10 +94,11 @@ pub(super) fn read_balance_row(id: &[u8], row: &[u8]) -> Option<(AccountId, i128
 
 /// The row of a slot.
 pub(super) fn slot_row(name: &str, slot: &Slot) -> Vec<u8> {
-    let mut row = Vec::with_capacity(32);
+    let mut row = Vec::with_capacity(33);
     for number in [slot.epoch, slot.last_seq, slot.first] {
         row.extend_from_slice(&number.to_le_bytes());
     }
+    row.extend_from_slice(&slot.no.to_le_bytes());
     row.push(u8::from(slot.lost));
     let sum = checksum(name.as_bytes(), &row);
     row.extend_from_slice(&sum);
@@ -109,10 +106,11 @@ pub(super) fn slot_row(name: &str, slot: &Slot) -> Vec<u8> {
 }
 
 pub(super) fn read_slot_row(name: &[u8], row: &[u8]) -> Option<Slot> {
-    let (value, sum) = row.split_at_checked(25)?;
+    let (value, sum) = row.split_at_checked(29)?;
     (sum == checksum(name, value)).then_some(())?;
     let mut cursor = Cursor::new(value);
-    Some(Slot { epoch: cursor.u64()?, last_seq: cursor.u64()?, first: cursor.u64()?, lost: cursor.u8()? != 0 })
+    let (epoch, last_seq, first) = (cursor.u64()?, cursor.u64()?, cursor.u64()?);
+    Some(Slot { epoch, last_seq, first, no: cursor.u32()?, lost: cursor.u8()? != 0, oldest: first })
 }
 
 fn checksum(key: &[u8], value: &[u8]) -> [u8; 4] {
