@@ -10,3 +10,4 @@ pub mod packet;
 pub mod proxy;
 pub mod recovery;
 pub mod show;
+pub mod torture;

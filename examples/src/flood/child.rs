@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{ChildStdin, ChildStdout, Command};
@@ -145,6 +145,37 @@ impl<H: DeserializeOwned> Child<H> {
         exchange(&mut self.input, &mut self.output, &format!("{question}\n"), ANSWER_TIME_MAX).await
     }
 
+    /// The next thing that it says by itself, in the form of its hello; `None` when it says nothing more.
+    ///
+    /// # Errors
+    /// If that can't be read.
+    pub(crate) async fn hear(&mut self) -> Result<Option<H>, ChildError> {
+        let mut line = String::new();
+        (&mut self.output).take(LINE_BYTES_MAX).read_line(&mut line).await.map_err(ChildError::Spawn)?;
+        if line.is_empty() {
+            return Ok(None);
+        }
+        serde_json::from_str(&line).map(Some).map_err(|_| ChildError::Silent(line))
+    }
+
+    /// Lets it end by closing its input, waits until it has, and says how it ended. `None` if it had to be killed for want of time.
+    ///
+    /// # Errors
+    /// If the system doesn't say.
+    pub(crate) async fn end(self, patience: Duration) -> Result<Option<ExitStatus>, ChildError> {
+        drop(self.input);
+        ended(self.process, patience).await
+    }
+
+    /// The same, but its end is its own business: its input stays open.
+    ///
+    /// # Errors
+    /// As [`end`](Self::end).
+    pub(crate) async fn ended(self, patience: Duration) -> Result<Option<ExitStatus>, ChildError> {
+        let _input = self.input;
+        ended(self.process, patience).await
+    }
+
     /// Lets it end, and makes it if it doesn't. Gives its last word, if it had one.
     pub(crate) async fn stop(mut self) -> Option<Farewell> {
         drop(self.input);
@@ -156,6 +187,16 @@ impl<H: DeserializeOwned> Child<H> {
         }
         last_word.ok()?.ok()?;
         serde_json::from_str(&line).ok()
+    }
+}
+
+async fn ended(mut process: tokio::process::Child, patience: Duration) -> Result<Option<ExitStatus>, ChildError> {
+    match tokio::time::timeout(patience, process.wait()).await {
+        Ok(status) => Ok(Some(status.map_err(ChildError::Spawn)?)),
+        Err(_) => {
+            let _ = process.kill().await;
+            Ok(None)
+        }
     }
 }
 
