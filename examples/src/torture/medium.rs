@@ -131,8 +131,10 @@ impl Volatile {
     /// Without power nothing goes on.
     fn lock(&self) -> MutexGuard<'_, State> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        while state.dead {
-            std::thread::park();
+        if state.dead {
+            loop {
+                std::thread::park();
+            }
         }
         state
     }

@@ -221,7 +221,7 @@ impl Trigger {
         let Some(kill) = self.kill.filter(|kill| kill.point == point) else { return };
         // Opening has few syncs: a quarter of all cuts come there.
         let after = if kill.variant.is_multiple_of(4) { kill.occurrence % OPENING_SYNCS } else { kill.occurrence };
-        if syncs >= after && writes.is_none_or(|writes| writes >= kill.variant / 4 % WRITES_MAX + 1) {
+        if syncs >= after && writes.is_none_or(|writes| writes > kill.variant / 4 % WRITES_MAX) {
             self.die(kill, what());
         }
     }
