@@ -20,6 +20,8 @@ pub(super) struct Report {
     kills_with_in_flight: usize,
     /// Such payments, on average.
     in_flight_mean: u64,
+    /// Payments that were held by a process that was killed, and fulfilled by a later one.
+    paid_across_kills: u64,
     /// Kills by the moment at which the process stood.
     points: BTreeMap<String, u64>,
     /// The same, by what was about to happen there, or had.
@@ -119,6 +121,7 @@ impl Report {
             kills,
             kills_with_in_flight: verdict.in_flight.iter().filter(|count| **count > 0).count(),
             in_flight_mean: u64::try_from(kills).ok().and_then(|kills| in_flight_sum.checked_div(kills)).unwrap_or_default(),
+            paid_across_kills: verdict.paid_across_kills,
             points,
             moments,
             kills_while_opening: figures.kills.iter().filter(|words| words.opening).count(),
@@ -165,7 +168,8 @@ impl Display for Report {
         if let Some(Sectors { unsynced, survived, torn_cuts }) = self.sectors {
             writeln!(f, "sectors        {survived} of {unsynced} unsynced ones survived; {torn_cuts} cuts tore something")?;
         }
-        writeln!(f, "in flight      at {} kills; {} payments on average", self.kills_with_in_flight, self.in_flight_mean)?;
+        let (kills, mean, paid) = (self.kills_with_in_flight, self.in_flight_mean, self.paid_across_kills);
+        writeln!(f, "in flight      at {kills} kills; {mean} payments on average; {paid} were paid by a later process")?;
         writeln!(f, "payments       {}, of which {} are owed by their payers", self.payments, self.fulfilled)?;
         writeln!(f, "journals       {} frames; {} reconnections", self.frames, self.reconnects)?;
         writeln!(f, "recovery       {} ms as a rule, {} ms at most", shown(self.recovery_ms.p50), shown(self.recovery_ms.max))?;

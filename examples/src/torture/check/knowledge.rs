@@ -3,7 +3,7 @@
 use crate::flood::wire::decode;
 use crate::torture::journal::{Direction, Entries, Entry};
 use ilp_oer::clp::{Body, Packet};
-use ilp_oer::{Condition, Fulfillment, TransferId};
+use ilp_oer::{Condition, ErrorCode, Fulfillment, TransferId};
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
@@ -15,6 +15,8 @@ pub(super) struct Knowledge {
     pub(super) paying: HashMap<Condition, Paying>,
     /// Payments to it, each transfer by itself: two with one condition are two.
     pub(super) paid: HashMap<Condition, Vec<Paid>>,
+    /// Questions without money, after the first on each connection: when each was asked, and when it was answered.
+    pub(super) probes: Vec<(i64, i64)>,
     /// Frames in the journal.
     pub(super) frames: u64,
     /// What it can't have been told by an honest connector.
@@ -37,12 +39,15 @@ pub(super) struct Paying {
     pub(super) refused: bool,
     /// The payer was told that nothing was paid.
     pub(super) rejected: bool,
+    /// For want of time.
+    pub(super) timed_out: bool,
 }
 
 /// A payment, as its payee knows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Paid {
     pub(super) amount: u64,
+    pub(super) came_us: i64,
     /// It has given the preimage away.
     pub(super) claimed: bool,
     /// The connector has acknowledged the preimage: the money is earned.
@@ -67,6 +72,8 @@ impl Knowledge {
 struct Reader {
     knowledge: Knowledge,
     connection: u32,
+    /// It has asked to be let in.
+    introduced: bool,
     /// Requests on this connection that aren't answered, by their numbers: the peer's own, and the connector's.
     own: HashMap<u32, Request>,
     connectors: HashMap<u32, Request>,
@@ -81,6 +88,8 @@ enum Request {
     Prepare(TransferId),
     Fulfill(TransferId, Fulfillment),
     Reject(TransferId),
+    /// Asked at this time.
+    Probe(i64),
     Other,
 }
 
@@ -89,6 +98,7 @@ impl Reader {
         self.knowledge.frames += 1;
         if entry.connection != self.connection {
             self.connection = entry.connection;
+            self.introduced = false;
             self.own.clear();
             self.connectors.clear();
         }
@@ -121,6 +131,7 @@ impl Reader {
             Body::Reject(reject) => Request::Reject(reject.transfer_id),
             Body::Ack(_) | Body::Response(_) => return self.answered(number, true),
             Body::Error { .. } => return self.answered(number, false),
+            Body::Message(_) if std::mem::replace(&mut self.introduced, true) => Request::Probe(at_us),
             Body::Message(_) | Body::Transfer(_) => Request::Other,
         };
         self.own.insert(number, request);
@@ -134,7 +145,7 @@ impl Reader {
                 let place = transfers.len();
                 let known = self.paid.entry(prepare.transfer_id).or_insert((prepare.condition, place));
                 if known.1 == place {
-                    transfers.push(Paid { amount: prepare.amount.get(), ..Paid::default() });
+                    transfers.push(Paid { amount: prepare.amount.get(), came_us: at_us, ..Paid::default() });
                 }
                 Request::Prepare(prepare.transfer_id)
             }
@@ -144,6 +155,10 @@ impl Reader {
             }
             Body::Reject(reject) => {
                 self.outcome(reject.transfer_id, at_us);
+                let timed_out = reject.reason.error().code == ErrorCode::R00_TRANSFER_TIMED_OUT;
+                if let Some(paying) = self.paying(reject.transfer_id) {
+                    paying.timed_out |= timed_out;
+                }
                 Request::Reject(reject.transfer_id)
             }
             Body::Ack(_) | Body::Response(_) => return self.was_answered(number, None, at_us),
@@ -199,6 +214,7 @@ impl Reader {
                     paid.refused |= error.is_some_and(|text| text != UNKNOWN_TRANSFER);
                 }
             }
+            (Some(Request::Probe(asked_us)), None) => self.knowledge.probes.push((asked_us, at_us)),
             (None, _) => self.knowledge.nonsense += 1,
             _ => {}
         }

@@ -53,6 +53,8 @@ pub(super) struct Verdict {
     pub(super) borne: u64,
     /// Payments of which neither end knows what became of them. The store may say either.
     pub(super) unknown_to_both: u64,
+    /// Payments that were held at a kill, and paid by a later process.
+    pub(super) paid_across_kills: u64,
     /// In words.
     pub(super) complaints: Vec<String>,
     /// Of each kill, payments that were held and undecided just then, by their payers' journals.
@@ -72,7 +74,7 @@ pub(super) fn check(peers: &[Peers], books: &Books, kills: &[i64]) -> io::Result
                 verdict.complaints.push(format!("{} was told {} things that make no sense", peer.name, knowledge.nonsense));
             }
         }
-        payments::count_in_flight(&paying, kills, &mut verdict.in_flight);
+        verdict.paid_across_kills += payments::count_in_flight(&paying, kills, &mut verdict.in_flight);
         let pair = Pair::compare(&paying, &paid);
         lost = lost.saturating_add(pair.settle(&payer.name, &payee.name, books, &mut verdict));
     }

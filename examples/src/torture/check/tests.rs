@@ -168,7 +168,7 @@ fn every_unit_too_much_or_too_little_is_lost() {
 fn what_is_still_held_is_lost_and_books_that_break_their_rules_are_wrong() {
     let mut held = books(10, 0);
     held.accounts.get_mut("payer").unwrap().held = 10;
-    assert_eq!(Story::held().judged(&held), (20, 0, true));
+    assert_eq!(Story::held().judged(&held), (10, 0, true));
     let mut own = books(10, 10);
     own.own = 3;
     assert_eq!(Story::held().earned(1).paid().judged(&own), (3, 0, true));
@@ -214,6 +214,37 @@ fn what_neither_end_knows_may_be_either_but_must_be_listed() {
 }
 
 #[test]
+fn a_payment_that_never_reaches_its_payee_who_is_there_is_noticed() {
+    let told = |reaches: bool, asks: bool| {
+        let mut story = Story::new();
+        story.payer.sent(&frame(1, prepare(1, AMOUNT)));
+        story.payer.received(&ack(1));
+        wait();
+        let message = |number| frame(number, Body::Message(ProtocolData::EMPTY));
+        let answer = |number| frame(number, Body::Response(ProtocolData::EMPTY));
+        // The first one is only the login.
+        story.payee.sent(&message(1));
+        story.payee.received(&answer(1));
+        if reaches {
+            story = story.passed_on(2);
+        }
+        if asks {
+            story.payee.sent(&message(2));
+            story.payee.received(&answer(2));
+        }
+        wait();
+        story.rejected().judged(&books(0, 0)).2
+    };
+    assert_eq!([told(false, true), told(true, true), told(false, false)], [true, false, false]);
+}
+
+/// Until the clock shows another time.
+fn wait() {
+    let now = now_us();
+    while now_us() <= now {}
+}
+
+#[test]
 fn a_preimage_that_is_not_one_pays_nobody() {
     let mut story = Story::held();
     let wrong = Fulfill { transfer_id: TransferId::new([1; 16]), fulfillment: Fulfillment::new([6; 32]), data: ProtocolData::EMPTY };
@@ -234,8 +265,9 @@ fn what_a_connector_can_not_say_is_noticed() {
 fn payments_are_in_flight_from_their_acknowledgement_to_their_outcome() {
     let before = now_us();
     let story = Story::held();
-    let between = now_us() + 1;
-    while now_us() <= between {}
+    wait();
+    let between = now_us();
+    wait();
     let story = story.earned(1).paid();
     let after = now_us() + 1;
     let _ = story.verdict(&books(10, 10));
