@@ -142,7 +142,7 @@ impl Medium for FileMedium {
 }
 
 #[cfg(unix)]
-fn read_at(file: &File, offset: u64, out: &mut [u8]) -> io::Result<()> {
+pub(super) fn read_at(file: &File, offset: u64, out: &mut [u8]) -> io::Result<()> {
     std::os::unix::fs::FileExt::read_exact_at(file, out, offset)
 }
 
@@ -152,7 +152,7 @@ fn write_at(file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
 }
 
 #[cfg(not(unix))]
-fn read_at(mut file: &File, offset: u64, out: &mut [u8]) -> io::Result<()> {
+pub(super) fn read_at(mut file: &File, offset: u64, out: &mut [u8]) -> io::Result<()> {
     use std::io::{Read, Seek};
     // Without positioned reads the file has one position: whoever moves it holds the lock.
     let _one = POSITION.lock().unwrap_or_else(PoisonError::into_inner);

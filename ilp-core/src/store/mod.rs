@@ -7,7 +7,9 @@ mod medium;
 mod memory;
 
 #[cfg(feature = "embedded")]
-pub use embedded::{Books, BooksError, Damage, EmbeddedStore, StoreMetrics};
+pub use embedded::{
+    Books, BooksError, Copied, Damage, EmbeddedStore, SalvageReport, Salvaged, SalvagedSlot, StoreMetrics, restore, salvage,
+};
 #[cfg(any(feature = "embedded", feature = "conformance"))]
 pub use medium::{FileMedium, Medium, MemoryMedium};
 pub use memory::{Fault, MemoryStore};

@@ -1,10 +1,12 @@
 //! The one thread that writes. It takes all that has queued, of all slots, makes it durable together, answers, and goes on with what has
 //! queued meanwhile: the slower the disk, the more each sync carries.
 
-use super::books::{Books, Look};
+use super::books::Books;
+use super::copy::{Copied, copy};
 use super::error::BooksError;
 use crate::store::{Commit, CommitOutcome, OpenedSlot, SlotName, SlotPicture, StoreError};
 use futures::channel::oneshot::Sender;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
@@ -15,6 +17,7 @@ pub(super) enum Request {
     Open(SlotName, Sender<Result<OpenedSlot, StoreError>>),
     Read(SlotName, Sender<Result<Option<SlotPicture>, StoreError>>),
     Commit(Commit, Sender<CommitOutcome>),
+    Backup(PathBuf, Sender<Result<Copied, BooksError>>),
 }
 
 /// Runs until nobody can ask any more and all that was asked is answered.
@@ -38,6 +41,10 @@ pub(super) fn run(mut books: Books, requests: &Receiver<Request>, queued_bytes: 
                         Err(error) => drop(answer.send(Err(error))),
                     }
                 }
+                Request::Backup(to, answer) => match books.picture() {
+                    Ok(picture) => readers.start(picture, answer, move |picture| copy(picture, &to)),
+                    Err(error) => drop(answer.send(Err(error))),
+                },
                 Request::Read(slot, answer) => match books.look(&slot) {
                     Ok(Some(look)) => readers.start(look, answer, |look| look.picture().map(Some)),
                     Ok(None) => drop(answer.send(Ok(None))),
@@ -70,7 +77,7 @@ struct Readers {
 }
 
 impl Readers {
-    fn start<T: Send + 'static>(&mut self, look: Look, answer: Sender<T>, read: impl FnOnce(&Look) -> T + Send + 'static) {
+    fn start<L: Send + 'static, T: Send + 'static>(&mut self, look: L, answer: Sender<T>, read: impl FnOnce(&L) -> T + Send + 'static) {
         self.threads.retain(|thread| !thread.is_finished());
         let reading = move || drop(answer.send(read(&look)));
         // If there can't be another thread, the answer's sender is dropped with the closure, and the asker is told.

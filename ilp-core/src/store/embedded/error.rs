@@ -82,6 +82,12 @@ pub enum BooksError {
         /// Which directory.
         place: String,
     },
+    /// A restore or a salvage was interrupted.
+    #[error("{place} was left by copying that didn't come to its end: do it again, or remove that file to begin new books")]
+    Unfinished {
+        /// Which file.
+        place: String,
+    },
     /// No books where there should be some.
     #[error("there are no books at {place}")]
     Missing {

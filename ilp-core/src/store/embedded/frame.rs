@@ -1,18 +1,25 @@
 //! A batch as it is stored: in pieces, each with enough around it to be checked, and to be found in a file whose index is damaged.
 //!
 //! ```text
-//! magic 8 │ epoch 8 │ seq 8 │ first 8 │ body's length 4 │ balances' length 4 │ piece 2 │ slot's length 2 │ slot │ checksum 4 │ part of the body │ checksum 4
+//! magic 8 │ salt 8 │ epoch 8 │ seq 8 │ first 8 │ stamp 8 │ body's length 4 │ balances' length 4 │ piece 2 │ flags 2 │ slot's length 2 │ slot │ checksum 4
+//! │ part of the body │ checksum 4
 //! ```
 //!
-//! Numbers are little-endian. The body is the balances that the batch set, and its blob. `first` is the first batch that the slot still
-//! needed once this one was durable. A piece's first checksum covers what is before it, so that a length can be believed and damage can be
-//! named; the second covers everything before it.
+//! Numbers are little-endian. The body is balances and the batch's blob. A piece's first checksum covers what is before it, so that a length
+//! can be believed and damage can be named; the second covers everything before it.
+//!
+//! * The *salt* is one for the whole file. Peers choose some of the bytes in a blob, and mustn't be able to make what looks like a piece.
+//! * *first* is the first batch that the slot still needed once this one was durable.
+//! * *stamp* counts batches of all slots in the order in which they were applied.
+//! * The balances are those that the batch set. A batch that cuts the log has those of all accounts that its slot was the last to touch
+//!   (a flag says so), since what is cut may have been the only place that had them. So the log alone gives all balances.
 //!
 //! The database below gives a value of more than half a page a run of pages of its own, as many as the next power of two says. Pieces just
 //! fill such a run, but for the last one of a batch: else nearly half of what is written could be nothing.
 
 use super::wire::{Cursor, put_balance, take_balance};
 use crate::AccountId;
+use bytes::Bytes;
 use std::fmt;
 
 pub(super) const MAGIC: [u8; 8] = *b"\x89ILPlog\n";
@@ -25,17 +32,29 @@ pub(super) const BODY_LEN_MAX: usize = 1 << 30;
 pub(super) const SLOT_LEN_MAX: usize = 1_024;
 
 /// Everything before the slot's name.
-const FIXED_LEN: usize = 44;
+const FIXED_LEN: usize = 62;
+/// The flag of a batch that has all balances of its slot.
+const ALL_BALANCES: u16 = 1;
 const CHECKSUM_LEN: usize = 4;
 
-/// A batch to be stored.
-#[derive(Debug, Clone)]
-pub(super) struct NewBatch<'a> {
+/// Which batch it is, and what is known of it beside its body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Label<'a> {
+    pub(super) salt: u64,
     pub(super) slot: &'a str,
     pub(super) epoch: u64,
     pub(super) seq: u64,
     pub(super) first: u64,
-    pub(super) balances: Vec<u8>,
+    pub(super) stamp: u64,
+    /// The balances are all of the slot.
+    pub(super) all_balances: bool,
+}
+
+/// A batch to be stored.
+#[derive(Debug, Clone)]
+pub(super) struct NewBatch<'a> {
+    pub(super) label: Label<'a>,
+    pub(super) balances: &'a [u8],
     pub(super) blob: &'a [u8],
 }
 
@@ -49,10 +68,7 @@ pub(super) struct Piece<'a> {
 /// What the beginning of a piece says, and its checksum confirms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Head<'a> {
-    pub(super) slot: &'a str,
-    pub(super) epoch: u64,
-    pub(super) seq: u64,
-    pub(super) first: u64,
+    pub(super) label: Label<'a>,
     pub(super) no: u16,
     pub(super) body_len: usize,
     pub(super) balances_len: usize,
@@ -89,36 +105,39 @@ impl NewBatch<'_> {
 
     /// How many bytes each piece takes, with its number.
     pub(super) fn pieces(&self) -> Result<impl Iterator<Item = (u16, usize)>, TooLarge> {
-        let (body_len, part_len_max) = (self.body_len(), part_len_max(self.slot.len()));
-        if body_len > BODY_LEN_MAX || self.slot.len() > SLOT_LEN_MAX {
+        let (body_len, part_len_max) = (self.body_len(), part_len_max(self.label.slot.len()));
+        if body_len > BODY_LEN_MAX || self.label.slot.len() > SLOT_LEN_MAX {
             return Err(TooLarge);
         }
-        let pieces = u16::try_from(pieces_of(self.slot.len(), body_len)).map_err(|_| TooLarge)?;
-        let around = FIXED_LEN + self.slot.len() + 2 * CHECKSUM_LEN;
+        let pieces = u16::try_from(pieces_of(self.label.slot.len(), body_len)).map_err(|_| TooLarge)?;
+        let around = FIXED_LEN + self.label.slot.len() + 2 * CHECKSUM_LEN;
         let len = move |no| body_len.saturating_sub(part_len_max.saturating_mul(usize::from(no))).min(part_len_max).saturating_add(around);
         Ok((0..pieces).map(move |no| (no, len(no))))
     }
 
     /// Writes a piece. `out` is as long as [`pieces`](Self::pieces) said.
     pub(super) fn write_piece(&self, no: u16, out: &mut [u8]) -> Result<(), TooLarge> {
-        let mut head = Vec::with_capacity(FIXED_LEN + self.slot.len() + CHECKSUM_LEN);
+        let mut head = Vec::with_capacity(FIXED_LEN + self.label.slot.len() + CHECKSUM_LEN);
+        let Label { salt, slot, epoch, seq, first, stamp, all_balances } = self.label;
         head.extend_from_slice(&MAGIC);
-        for number in [self.epoch, self.seq, self.first] {
+        for number in [salt, epoch, seq, first, stamp] {
             head.extend_from_slice(&number.to_le_bytes());
         }
         for len in [self.body_len(), self.balances.len()] {
             head.extend_from_slice(&u32::try_from(len).map_err(|_| TooLarge)?.to_le_bytes());
         }
-        head.extend_from_slice(&no.to_le_bytes());
-        head.extend_from_slice(&u16::try_from(self.slot.len()).map_err(|_| TooLarge)?.to_le_bytes());
-        head.extend_from_slice(self.slot.as_bytes());
+        let flags = if all_balances { ALL_BALANCES } else { 0 };
+        for number in [no, flags, u16::try_from(slot.len()).map_err(|_| TooLarge)?] {
+            head.extend_from_slice(&number.to_le_bytes());
+        }
+        head.extend_from_slice(slot.as_bytes());
         let mut sum = crc32fast::Hasher::new();
         sum.update(&head);
         head.extend_from_slice(&sum.clone().finalize().to_le_bytes());
         let (place, rest) = out.split_at_mut_checked(head.len()).ok_or(TooLarge)?;
         place.copy_from_slice(&head);
         let (part, end) = rest.split_at_mut_checked(rest.len().checked_sub(CHECKSUM_LEN).ok_or(TooLarge)?).ok_or(TooLarge)?;
-        self.copy_part(part_len_max(self.slot.len()).saturating_mul(usize::from(no)), part)?;
+        self.copy_part(part_len_max(self.label.slot.len()).saturating_mul(usize::from(no)), part)?;
         sum.update(part);
         end.copy_from_slice(&sum.finalize().to_le_bytes());
         Ok(())
@@ -146,25 +165,27 @@ impl<'a> Head<'a> {
         if cursor.take(MAGIC.len())? != MAGIC {
             return None;
         }
-        let (epoch, seq, first) = (cursor.u64()?, cursor.u64()?, cursor.u64()?);
+        let (salt, epoch, seq, first, stamp) = (cursor.u64()?, cursor.u64()?, cursor.u64()?, cursor.u64()?, cursor.u64()?);
         let (body_len, balances_len) = (cursor.usize_u32()?, cursor.usize_u32()?);
-        let (no, slot_len) = (cursor.u16()?, usize::from(cursor.u16()?));
+        let (no, flags, slot_len) = (cursor.u16()?, cursor.u16()?, usize::from(cursor.u16()?));
         let slot = cursor.take(slot_len)?;
         let sum = crc32fast::hash(bytes.get(..cursor.at())?);
         if cursor.u32()? != sum || body_len > BODY_LEN_MAX || balances_len > body_len || slot_len > SLOT_LEN_MAX {
             return None;
         }
-        Some(Self { slot: std::str::from_utf8(slot).ok()?, epoch, seq, first, no, body_len, balances_len, head_len: cursor.at() })
+        let (slot, all_balances) = (std::str::from_utf8(slot).ok()?, flags & ALL_BALANCES != 0);
+        let label = Label { salt, slot, epoch, seq, first, stamp, all_balances };
+        Some(Self { label, no, body_len, balances_len, head_len: cursor.at() })
     }
 
     /// How many pieces its batch has.
     pub(super) fn pieces(&self) -> usize {
-        pieces_of(self.slot.len(), self.body_len)
+        pieces_of(self.label.slot.len(), self.body_len)
     }
 
     /// How many bytes the whole piece has.
     pub(super) fn len(&self) -> usize {
-        let part_len_max = part_len_max(self.slot.len());
+        let part_len_max = part_len_max(self.label.slot.len());
         let before = part_len_max.saturating_mul(usize::from(self.no));
         let part = self.body_len.saturating_sub(before).min(part_len_max);
         self.head_len.saturating_add(part).saturating_add(CHECKSUM_LEN)
@@ -188,11 +209,52 @@ impl<'a> Piece<'a> {
     }
 }
 
-/// The balances as they begin a body.
-pub(super) fn encode_balances(balances: &[(AccountId, Option<i128>)]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(balances.len().saturating_mul(32));
+/// A body in the making, of pieces in their order.
+#[derive(Debug, Default)]
+pub(super) struct Body {
+    bytes: Vec<u8>,
+    /// How many pieces it has by now.
+    pub(super) pieces: u16,
+    /// As the first piece says.
+    len: usize,
+    balances_len: usize,
+    of: usize,
+}
+
+impl Body {
+    /// Adds the next piece; false if it isn't that, or says something else of the batch than those before.
+    pub(super) fn add(&mut self, piece: &Piece<'_>) -> bool {
+        let head = piece.head;
+        if self.pieces == 0 {
+            (self.len, self.balances_len, self.of) = (head.body_len, head.balances_len, head.pieces());
+            self.bytes.reserve_exact(head.body_len.min(RESERVED_MAX));
+        }
+        let fits = head.no == self.pieces && (head.body_len, head.balances_len) == (self.len, self.balances_len);
+        self.bytes.extend_from_slice(piece.part);
+        self.pieces = self.pieces.saturating_add(1);
+        fits
+    }
+
+    /// The balances and the blob, once all pieces are there.
+    pub(super) fn whole(&mut self) -> Option<(Bytes, Bytes)> {
+        if self.pieces == 0 || usize::from(self.pieces) < self.of {
+            return None;
+        }
+        let mut balances = Bytes::from(std::mem::take(&mut self.bytes));
+        // Lengths that were read are believed only as far as there is something.
+        let blob = balances.split_off(self.balances_len.min(balances.len()));
+        Some((balances, blob))
+    }
+}
+
+/// What is reserved for a body before all of it was seen.
+const RESERVED_MAX: usize = 16 << 20;
+
+/// Balances as they begin a body.
+pub(super) fn encode_balances<'a>(balances: impl Iterator<Item = (&'a AccountId, Option<i128>)>) -> Vec<u8> {
+    let mut bytes = Vec::new();
     for (id, balance) in balances {
-        put_balance(&mut bytes, id, *balance);
+        put_balance(&mut bytes, id, balance);
     }
     bytes
 }

@@ -2,17 +2,26 @@
 
 mod backend;
 mod books;
+mod change;
 mod committer;
+mod copy;
 mod error;
 mod frame;
+mod look;
 mod metrics;
+mod salvage;
+mod scan;
 mod schema;
+mod target;
 mod trouble;
+mod upgrade;
 mod wire;
 
 pub use books::Books;
+pub use copy::{Copied, restore};
 pub use error::{BooksError, Damage};
 pub use metrics::StoreMetrics;
+pub use salvage::{SalvageReport, Salvaged, SalvagedSlot, salvage};
 
 use self::books::Slot;
 use self::committer::{Request, stopped};
@@ -75,6 +84,23 @@ impl EmbeddedStore {
     /// What was done since the store was opened.
     pub fn metrics(&self) -> StoreMetrics {
         self.inner.counters.read()
+    }
+
+    /// Copies the books, as they are at one instant, into a directory that is empty or isn't there; [`restore`] brings them back. Every
+    /// record is looked at on the way. Commits go on meanwhile; the file may grow, since nothing is removed that the copy still needs.
+    ///
+    /// The copy has its name once it is whole and synced. One that was interrupted is no backup, and can be begun anew.
+    ///
+    /// # Errors
+    ///
+    /// [`Occupied`](BooksError::Occupied) if there is anything in `to`, [`Damaged`](BooksError::Damaged) if what is copied is, or what
+    /// the system said.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future doesn't end the copying.
+    pub async fn backup(&self, to: &Path) -> Result<Copied, BooksError> {
+        self.ask(|answer| Request::Backup(to.to_owned(), answer)).await?
     }
 
     fn start(books: Books) -> Result<Self, BooksError> {
@@ -159,6 +185,10 @@ fn open_or_make(dir: &Path) -> Result<FileMedium, BooksError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         result => return result.map_err(|error| wrong(&path, "open", error)),
     }
+    let partial = target::partial_in(dir);
+    if partial.exists() {
+        return Err(BooksError::Unfinished { place: partial.display().to_string() });
+    }
     let medium = Arc::new(FileMedium::create(&making).map_err(|error| wrong(&making, "make", error))?);
     // Another process may have made them before this one had the lock.
     if !path.exists() {
@@ -168,6 +198,21 @@ fn open_or_make(dir: &Path) -> Result<FileMedium, BooksError> {
         sync_dir(dir)?;
     }
     FileMedium::open(&path).map_err(|error| wrong(&path, "open", error))
+}
+
+/// The file in a directory of books that nobody has open. Nobody opens it as long as this is there.
+fn source(dir: &Path) -> Result<fs::File, BooksError> {
+    let path = file_in(dir);
+    let place = path.display().to_string();
+    let file = fs::File::open(&path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => BooksError::Missing { place: place.clone() },
+        _ => BooksError::io(&*place, "open", error),
+    })?;
+    match file.try_lock_shared() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(BooksError::InUse { place }),
+        Err(fs::TryLockError::Error(error)) => Err(BooksError::io(place, "lock", error)),
+    }
 }
 
 fn sync_dir(dir: &Path) -> Result<(), BooksError> {

@@ -1,13 +1,15 @@
 //! The tables of the file, and how older files become like that.
 
-use super::trouble::{Trouble, structure};
+use super::trouble::Trouble;
+use super::upgrade::from_1;
 use crate::store::Medium;
-use redb::{Database, ReadableDatabase, TableDefinition, TableError, TableHandle};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableError, TableHandle, WriteTransaction};
+use std::hash::{BuildHasher, RandomState};
 
 /// The version of everything below.
 pub(super) const SCHEMA: u64 = 2;
 
-/// Facts about the file; `schema` is the only one.
+/// Facts about the file: `schema`, and `salt`.
 pub(super) const FACTS: TableDefinition<'_, &str, u64> = TableDefinition::new("facts");
 /// A slot's number, a batch's, a piece's: a piece.
 pub(super) const LOG: TableDefinition<'_, LogKey, &[u8]> = TableDefinition::new("log-2");
@@ -19,15 +21,19 @@ pub(super) const BALANCES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::
 pub(super) type LogKey = (u32, u64, u16);
 
 const SCHEMA_FACT: &str = "schema";
+const SALT_FACT: &str = "salt";
 
-/// Makes the tables of a new file, upgrades those of an older one, refuses a newer one.
-pub(super) fn check_schema(database: &Database) -> Result<(), Trouble> {
+/// Makes the tables of a new file, upgrades those of an older one, refuses a newer one. Gives the file's salt.
+pub(super) fn check_schema(database: &Database) -> Result<u64, Trouble> {
     match read_schema(database)? {
-        Some(SCHEMA) => Ok(()),
-        None => make(database),
-        Some(found) if found > SCHEMA => Err(Trouble::Newer { found, known: SCHEMA }),
-        Some(found) => Err(structure(format!("it says that it has schema {found}, which never was"))),
+        Some(SCHEMA) => {}
+        None => change(database, make)?,
+        Some(1) => change(database, from_1)?,
+        Some(found) if found > SCHEMA => return Err(Trouble::Newer { found, known: SCHEMA }),
+        Some(found) => return Err(Trouble::NotBooks(format!("it says that it has schema {found}, which never was"))),
     }
+    let salt = database.begin_read()?.open_table(FACTS)?.get(SALT_FACT)?.map(|salt| salt.value());
+    salt.ok_or_else(|| Trouble::NotBooks("it has no salt".to_owned()))
 }
 
 /// `None` for a file without any table.
@@ -46,13 +52,34 @@ fn read_schema(database: &Database) -> Result<Option<u64>, Trouble> {
     }
 }
 
-fn make(database: &Database) -> Result<(), Trouble> {
+/// Changes the schema in one transaction: what can't be done to the end isn't done at all.
+fn change(database: &Database, act: fn(&WriteTransaction) -> Result<(), Trouble>) -> Result<(), Trouble> {
     let transaction = database.begin_write()?;
-    transaction.open_table(FACTS)?.insert(SCHEMA_FACT, SCHEMA)?;
+    act(&transaction)?;
+    Ok(transaction.commit()?)
+}
+
+/// The tables of this schema, empty.
+pub(super) fn make(transaction: &WriteTransaction) -> Result<(), Trouble> {
+    // Nobody can guess it, and it differs from file to file.
+    let salt = RandomState::new().hash_one("salt");
+    let mut facts = transaction.open_table(FACTS)?;
+    facts.insert(SCHEMA_FACT, SCHEMA)?;
+    facts.insert(SALT_FACT, salt)?;
     transaction.open_table(LOG)?;
     transaction.open_table(SLOTS)?;
     transaction.open_table(BALANCES)?;
-    Ok(transaction.commit()?)
+    Ok(())
+}
+
+pub(super) fn salt_in(transaction: &WriteTransaction) -> Result<u64, Trouble> {
+    Ok(transaction.open_table(FACTS)?.get(SALT_FACT)?.map_or(0, |salt| salt.value()))
+}
+
+/// For pieces that come from another file.
+pub(super) fn set_salt(transaction: &WriteTransaction, salt: u64) -> Result<(), Trouble> {
+    transaction.open_table(FACTS)?.insert(SALT_FACT, salt)?;
+    Ok(())
 }
 
 /// A file whose making was interrupted has no magic number yet, and behind its first page there is nothing. It is emptied: it never had

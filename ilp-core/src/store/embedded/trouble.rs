@@ -26,6 +26,10 @@ pub(super) fn structure(what: impl Into<String>) -> Trouble {
     Trouble::Damaged(Damage::File { what: what.into() })
 }
 
+pub(super) fn damaged_balance(id: &[u8]) -> Trouble {
+    Trouble::Damaged(Damage::Balance { account: String::from_utf8_lossy(id.get(1..).unwrap_or_default()).into_owned() })
+}
+
 pub(super) fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic".to_owned())

@@ -76,26 +76,35 @@ pub(super) fn take_balance(cursor: &mut Cursor<'_>) -> Option<(AccountId, Option
     Some((id, balance))
 }
 
+/// An account's balance, and the number of the slot that set it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Balance {
+    pub(super) value: i128,
+    pub(super) slot: u32,
+}
+
 /// The row of an account.
-pub(super) fn balance_row(id: &AccountId, balance: i128) -> [u8; 20] {
-    let mut row = [0; 20];
-    let sum = checksum(id.as_bytes(), &balance.to_le_bytes());
-    let (value, end) = row.split_at_mut(16);
-    value.copy_from_slice(&balance.to_le_bytes());
-    end.copy_from_slice(&sum);
+pub(super) fn balance_row(id: &AccountId, balance: Balance) -> Vec<u8> {
+    let mut row = Vec::with_capacity(24);
+    row.extend_from_slice(&balance.value.to_le_bytes());
+    row.extend_from_slice(&balance.slot.to_le_bytes());
+    let sum = checksum(id.as_bytes(), &row);
+    row.extend_from_slice(&sum);
     row
 }
 
-pub(super) fn read_balance_row(id: &[u8], row: &[u8]) -> Option<(AccountId, i128)> {
-    let (value, sum) = row.split_at_checked(16)?;
+pub(super) fn read_balance_row(id: &[u8], row: &[u8]) -> Option<(AccountId, Balance)> {
+    let (value, sum) = row.split_at_checked(20)?;
     (sum == checksum(id, value)).then_some(())?;
-    Some((AccountId::from_bytes(id)?, i128::from_le_bytes(value.try_into().ok()?)))
+    let mut cursor = Cursor::new(value);
+    let balance = Balance { value: i128::from_le_bytes(cursor.array()?), slot: cursor.u32()? };
+    Some((AccountId::from_bytes(id)?, balance))
 }
 
 /// The row of a slot.
 pub(super) fn slot_row(name: &str, slot: &Slot) -> Vec<u8> {
-    let mut row = Vec::with_capacity(33);
-    for number in [slot.epoch, slot.last_seq, slot.first] {
+    let mut row = Vec::with_capacity(41);
+    for number in [slot.epoch, slot.last_seq, slot.first, slot.stamp] {
         row.extend_from_slice(&number.to_le_bytes());
     }
     row.extend_from_slice(&slot.no.to_le_bytes());
@@ -106,11 +115,11 @@ pub(super) fn slot_row(name: &str, slot: &Slot) -> Vec<u8> {
 }
 
 pub(super) fn read_slot_row(name: &[u8], row: &[u8]) -> Option<Slot> {
-    let (value, sum) = row.split_at_checked(29)?;
+    let (value, sum) = row.split_at_checked(37)?;
     (sum == checksum(name, value)).then_some(())?;
     let mut cursor = Cursor::new(value);
-    let (epoch, last_seq, first) = (cursor.u64()?, cursor.u64()?, cursor.u64()?);
-    Some(Slot { epoch, last_seq, first, no: cursor.u32()?, lost: cursor.u8()? != 0, oldest: first })
+    let (epoch, last_seq, first, stamp) = (cursor.u64()?, cursor.u64()?, cursor.u64()?, cursor.u64()?);
+    Some(Slot { epoch, last_seq, first, stamp, no: cursor.u32()?, lost: cursor.u8()? != 0, oldest: first })
 }
 
 fn checksum(key: &[u8], value: &[u8]) -> [u8; 4] {
