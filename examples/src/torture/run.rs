@@ -182,8 +182,10 @@ async fn kill_all(plan: &Plan, order: &Order, crew: &mut Crew, figures: &mut Fig
     for kill in &plan.kills {
         let order = Order { kill: Some(*kill), ..order.clone() };
         tokio::select! {
-            killed = kill_one(&order, *kill, figures) => killed?,
+            // First: a connector that is just being started may get the signal, too.
+            biased;
             Ok(()) = &mut interrupt => break,
+            killed = kill_one(&order, *kill, figures) => killed?,
         }
         if progress.is_shown() {
             progress.show(figures.kills.len(), crew.started().await?);
