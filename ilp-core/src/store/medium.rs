@@ -244,3 +244,30 @@ impl Medium for MemoryMedium {
         "memory".to_owned()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{FileMedium, Medium};
+
+    /// After a failed sync everything since the last good one is written anew, as it is.
+    #[test]
+    fn what_may_not_have_been_synced_is_written_again() -> std::io::Result<()> {
+        let path = std::env::temp_dir().join(format!("ilp-medium-{}", std::process::id()));
+        let medium = FileMedium::create(&path)?;
+        medium.set_len(8_192)?;
+        medium.write(0, &[1; 100])?;
+        medium.sync()?;
+        medium.write(50, &[2; 100])?;
+        medium.write(4_000, &[3; 4_000])?;
+        medium.write(60, &[4; 10])?;
+        // Some of it isn't there any more.
+        medium.set_len(6_000)?;
+        let before = std::fs::read(&path)?;
+        assert_eq!(medium.unsynced().written.len(), 3);
+        medium.unsynced().doubtful = true;
+        medium.sync()?;
+        assert_eq!(std::fs::read(&path)?, before);
+        assert!(medium.unsynced().written.is_empty() && !medium.unsynced().doubtful);
+        std::fs::remove_file(&path)
+    }
+}
