@@ -88,7 +88,9 @@ async fn the_sample_configuration_is_good() {
     let tokens = [("ALICE_TOKEN", "a token of alice's"), ("BOB_TOKEN", "another token of bob's")];
     let (code, stdout, stderr) = finished(command().args(["--check", sample]).envs(tokens)).await;
     assert_eq!((code, stderr.as_str()), (0, ""));
-    assert_eq!(stdout, "ok: 2 accounts, 1 listener, 2 rates, books in memory, address test.ann\n");
+    let books = concat!(env!("CARGO_MANIFEST_DIR"), "/books");
+    assert_eq!(stdout, format!("ok: 2 accounts, 1 listener, 2 rates, books in {books}, address test.ann\n"));
+    assert!(!Path::new(books).exists(), "nothing is made by a check");
     let (code, _, stderr) = run(&["--check", sample]).await;
     assert_eq!(code, 3);
     assert!(stderr.contains("ALICE_TOKEN is not set") && stderr.contains("BOB_TOKEN is not set"), "{stderr}");
@@ -141,7 +143,8 @@ async fn warnings_do_not_fail_a_check() {
     let (code, stdout, stderr) = run(&["--check", &folder.write("a.toml", text)]).await;
     assert_eq!(code, 0);
     assert!(stderr.contains(":3:7: warning: listen 1: ws://0.0.0.0:0 is not encrypted"), "{stderr}");
-    assert_eq!(stdout, "ok: 0 accounts, 1 listener, 0 rates, books in memory, address test.ann; 2 warnings\n");
+    let books = folder.0.join("books").display().to_string();
+    assert_eq!(stdout, format!("ok: 0 accounts, 1 listener, 0 rates, books in {books}, address test.ann; 2 warnings\n"));
 }
 
 #[tokio::test]
@@ -282,6 +285,8 @@ impl Running {
         let dialler = ClpDialler::new(own, ann.id.clone(), PeerProtocol::Clp, url, "alice", b"a token of alice's, in a file", trust);
         let alice = Connector::builder("test.alice").account(ann).endpoint(dialler);
         let alice = alice.on_notice(move |notice| drop(sender.send(notice))).start().await.unwrap();
+        let opened = timeout(PATIENCE, notices.recv()).await.unwrap();
+        assert!(matches!(opened, Some(Notice::Opened { .. })), "{opened:?}");
         let connected = timeout(PATIENCE, notices.recv()).await.unwrap();
         assert!(matches!(connected, Some(Notice::Connected { .. })), "{connected:?}");
         Self { child, stderr, alice: Arc::new(alice), _bob: bob, arrived, takes, _folder: folder }

@@ -165,7 +165,7 @@ fn checks(amount: u64, paid: &Paid, taken: u64, before: &Books, after: &Books) -
 mod tests {
     use super::*;
     use ilp_core::AccountId;
-    use ilp_core::worker::{AccountStatus, Counters, Totals, WorkerStatus};
+    use ilp_core::worker::{AccountStatus, Counters, Doubts, Totals, WorkerStatus};
     use std::time::Duration;
 
     fn status(balances: &[(&str, i128)], own: i128) -> Status {
@@ -179,13 +179,13 @@ mod tests {
             in_flight: 0,
             claims: Vec::new(),
             totals: Totals { outgoing_fulfilled: *balance, ..Totals::default() },
-            doubts: Default::default(),
+            doubts: Doubts::default(),
         };
         let worker = WorkerStatus {
             address: "test.demo".parse().unwrap(),
             accounts: balances.iter().map(account).collect(),
             own: vec![(asset(), own)],
-            closed_settlements: vec![(asset(), 0)],
+            closed_settlements: Vec::new(),
             counters: Counters::default(),
             in_flight: 0,
             remembered: 0,
