@@ -3,7 +3,7 @@
 use crate::support::{batch, commit, fill, id, open, slot};
 use futures::executor::block_on;
 use futures::future::join_all;
-use ilp_core::store::{BalanceStore, Books, Commit, CommitOutcome, EmbeddedStore, Medium, MemoryMedium};
+use ilp_core::store::{BalanceStore, Books, BooksError, Commit, CommitOutcome, EmbeddedStore, Medium, MemoryMedium};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -22,6 +22,7 @@ const WRITES: u8 = 1;
 const SYNCS: u8 = 2;
 const READS: u8 = 3;
 const EVERYTHING: u8 = 4;
+const PANIC: u8 = 5;
 
 impl Faulty {
     fn fail(&self, what: u8) {
@@ -30,6 +31,7 @@ impl Faulty {
 
     fn check(&self, what: u8) -> io::Result<()> {
         let fails = self.fails.load(Ordering::SeqCst);
+        assert!(fails != PANIC || what == READS, "the medium panics");
         if fails == what || fails == EVERYTHING { Err(io::Error::other("the medium is broken")) } else { Ok(()) }
     }
 
@@ -113,8 +115,19 @@ fn a_full_disk_loses_nothing_and_is_over_when_there_is_room() {
 }
 
 #[test]
+fn new_books_need_room() {
+    let medium = Arc::new(Faulty::default());
+    medium.room.store(2_000, Ordering::SeqCst);
+    let error = EmbeddedStore::open_on(medium.clone()).unwrap_err();
+    assert!(matches!(error, BooksError::Full { .. }), "{error:?}");
+    assert_eq!(error.to_string(), "no room to open faulty: make some, what is there is safe");
+    medium.room.store(0, Ordering::SeqCst);
+    fill(&EmbeddedStore::open_on(medium).unwrap(), "a", 1);
+}
+
+#[test]
 fn whatever_fails_is_unknown_and_then_goes_on() {
-    for what in [WRITES, SYNCS, EVERYTHING] {
+    for what in [WRITES, SYNCS, EVERYTHING, PANIC] {
         let (store, medium) = store();
         let (a, b) = (fill(&store, "a", 3), fill(&store, "b", 3));
         medium.fail(what);
