@@ -147,7 +147,7 @@ async fn with_a_full_disk_it_holds_everything_and_goes_on_when_there_is_room() {
         let (code, stdout, stderr) = running.ask(&["status", "--json"]).await;
         assert_eq!((code, stderr.as_str()), (0, ""));
         let status: serde_json::Value = serde_json::from_str(&stdout).unwrap();
-        if status["store"]["failures"].as_u64().unwrap() > 20 {
+        if status["store"]["failures"].as_u64().unwrap() > 8 {
             break status;
         }
     };
