@@ -97,6 +97,21 @@ async fn a_path_that_is_a_file_is_said_with_its_place() {
     assert!(code == 4 && stderr.contains("isn't a file of books") && stderr.contains("b.toml:4:8"), "{stderr}");
 }
 
+#[tokio::test]
+async fn books_of_a_newer_version_are_left_alone() {
+    let mut running = Running::start("newer", &[]).await;
+    assert_eq!(running.stop().await, 0);
+    let database = redb::Database::open(running.folder.0.join("books/books.redb")).unwrap();
+    let transaction = database.begin_write().unwrap();
+    transaction.open_table(redb::TableDefinition::<&str, u64>::new("facts")).unwrap().insert("schema", 99).unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+    running.start_again().await;
+    let line = running.line_with("can't start: ").await;
+    assert!(line.contains("has schema 99, this version knows schemas up to ") && line.contains("use the version that wrote it"), "{line}");
+    assert_eq!(running.child.wait().await.unwrap().code(), Some(4));
+}
+
 /// A small file system, gone when this is dropped.
 struct SmallDisk(PathBuf);
 
