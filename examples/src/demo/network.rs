@@ -149,8 +149,9 @@ impl Network {
 
         let till = Arc::new(Till::new(books.secret, u64::from_be_bytes(random()?), price));
         let [alice, bob] = peers;
-        let (alice, resumed) = alice.start(&books.alice, &url, &trust, None).await?;
+        // Bob first: what alice says again of the last demo's payments can go on to him at once, and needn't wait for its expiry.
         let (bob, _) = bob.start(&books.bob, &url, &trust, Some(TillReceiver(till.clone()))).await?;
+        let (alice, resumed) = alice.start(&books.alice, &url, &trust, None).await?;
         Ok(Self { connector, alice, bob, till, url, resumed })
     }
 
