@@ -48,7 +48,7 @@ impl Writer {
             for (slot, epoch) in SLOTS.iter().zip(&self.epochs) {
                 let balances = self.accounts.iter().map(|id| (id.clone(), Some(self.seq.into()))).collect();
                 // Cut now and then, a quarter of what is kept.
-                let cut_below = (self.seq % (kept / 4) == 0).then(|| self.seq.saturating_sub(kept));
+                let cut_below = self.seq.is_multiple_of(kept / 4).then(|| self.seq.saturating_sub(kept));
                 batches.push(Commit { slot: (*slot).into(), epoch: *epoch, seq: self.seq, blob: self.blob.clone(), balances, cut_below });
             }
         }

@@ -96,11 +96,17 @@ impl Connector {
     /// Audits the books while the connector runs: what the worker says of itself is compared with what its log says, to the unit. Reads the
     /// slot's whole log.
     pub async fn audit(&self) -> Result<Audit, AuditError> {
-        let (reply, answer) = oneshot::channel();
-        self.command(Command::State { reply }).await.map_err(|Stopped| AuditError::Stopped)?;
-        let statement = answer.await.map_err(|_| AuditError::Stopped)?;
+        let statement = self.statement().await.map_err(|Stopped| AuditError::Stopped)?;
         let picture = self.shared.store.read(&self.shared.slot).await?.ok_or_else(|| AuditError::NoSlot(self.shared.slot.to_string()))?;
         Audit::of_running(&self.shared.slot, picture, &statement)
+    }
+
+    /// What the worker says of itself, once all of it is durable: what [`Audit::of_running`] compares with a picture of the slot that is taken
+    /// afterwards. For those who make the audit elsewhere, because it costs time: a thread of its own, say.
+    pub async fn statement(&self) -> Result<WorkerStatus, Stopped> {
+        let (reply, answer) = oneshot::channel();
+        self.command(Command::State { reply }).await?;
+        answer.await.map_err(|_| Stopped)
     }
 
     /// Adds an endpoint to the running connector.

@@ -40,13 +40,13 @@ pub trait Medium: Debug + Send + Sync + 'static {
 pub struct FileMedium {
     file: File,
     path: PathBuf,
-    /// What was written since the last successful sync, as offsets and lengths.
     unsynced: Mutex<Unsynced>,
 }
 
 #[derive(Debug, Default)]
 struct Unsynced {
-    written: Vec<(u64, usize)>,
+    /// What was written since the last sync that succeeded: from, to.
+    written: Vec<(u64, u64)>,
     /// A sync has failed since. The kernel may have dropped the mark that these pages have to be written.
     doubtful: bool,
 }
@@ -83,14 +83,18 @@ impl FileMedium {
     }
 
     /// After a failed sync, pages that never reached the disk may count as clean: writing them anew makes the next sync take them.
-    fn write_again(&self, written: &[(u64, usize)]) -> io::Result<()> {
+    fn write_again(&self, written: &[(u64, u64)]) -> io::Result<()> {
         let len = self.len()?;
         let mut bytes = Vec::new();
-        for (offset, count) in written {
-            let there = usize::try_from(len.saturating_sub(*offset)).map_or(*count, |there| there.min(*count));
-            bytes.resize(there, 0);
-            read_at(&self.file, *offset, &mut bytes)?;
-            write_at(&self.file, *offset, &bytes)?;
+        for (offset, end) in written {
+            let (mut at, end) = (*offset, len.min(*end));
+            while at < end {
+                let count = end.saturating_sub(at).min(AGAIN_BYTES);
+                bytes.resize(usize::try_from(count).unwrap_or(0), 0);
+                read_at(&self.file, at, &mut bytes)?;
+                write_at(&self.file, at, &bytes)?;
+                at = at.saturating_add(count);
+            }
         }
         Ok(())
     }
@@ -110,7 +114,12 @@ impl Medium for FileMedium {
     }
 
     fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.unsynced().written.push((offset, bytes.len()));
+        let mut unsynced = self.unsynced();
+        if unsynced.written.len() >= WRITTEN_MAX {
+            // Syncs have failed for long: all of the file, then.
+            unsynced.written = vec![(0, u64::MAX)];
+        }
+        unsynced.written.push((offset, offset.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX))));
         write_at(&self.file, offset, bytes)
     }
 
@@ -140,6 +149,11 @@ impl Medium for FileMedium {
         self.path.display().to_string()
     }
 }
+
+/// How much is in memory at a time while it is written again.
+const AGAIN_BYTES: u64 = 1 << 20;
+/// More than any transaction writes.
+const WRITTEN_MAX: usize = 100_000;
 
 #[cfg(unix)]
 pub(super) fn read_at(file: &File, offset: u64, out: &mut [u8]) -> io::Result<()> {
@@ -242,5 +256,32 @@ impl Medium for MemoryMedium {
 
     fn name(&self) -> String {
         "memory".to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FileMedium, Medium};
+
+    /// After a failed sync everything since the last good one is written anew, as it is.
+    #[test]
+    fn what_may_not_have_been_synced_is_written_again() -> std::io::Result<()> {
+        let path = std::env::temp_dir().join(format!("ilp-medium-{}", std::process::id()));
+        let medium = FileMedium::create(&path)?;
+        medium.set_len(8_192)?;
+        medium.write(0, &[1; 100])?;
+        medium.sync()?;
+        medium.write(50, &[2; 100])?;
+        medium.write(4_000, &[3; 4_000])?;
+        medium.write(60, &[4; 10])?;
+        // Some of it isn't there any more.
+        medium.set_len(6_000)?;
+        let before = std::fs::read(&path)?;
+        assert_eq!(medium.unsynced().written.len(), 3);
+        medium.unsynced().doubtful = true;
+        medium.sync()?;
+        assert_eq!(std::fs::read(&path)?, before);
+        assert!(medium.unsynced().written.is_empty() && !medium.unsynced().doubtful);
+        std::fs::remove_file(&path)
     }
 }

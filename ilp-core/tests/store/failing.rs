@@ -3,7 +3,7 @@
 use crate::support::{batch, commit, fill, id, open, slot};
 use futures::executor::block_on;
 use futures::future::join_all;
-use ilp_core::store::{BalanceStore, Commit, CommitOutcome, EmbeddedStore, Medium, MemoryMedium};
+use ilp_core::store::{BalanceStore, Books, BooksError, Commit, CommitOutcome, EmbeddedStore, Medium, MemoryMedium};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -22,6 +22,7 @@ const WRITES: u8 = 1;
 const SYNCS: u8 = 2;
 const READS: u8 = 3;
 const EVERYTHING: u8 = 4;
+const PANIC: u8 = 5;
 
 impl Faulty {
     fn fail(&self, what: u8) {
@@ -30,6 +31,7 @@ impl Faulty {
 
     fn check(&self, what: u8) -> io::Result<()> {
         let fails = self.fails.load(Ordering::SeqCst);
+        assert!(fails != PANIC || what == READS, "the medium panics");
         if fails == what || fails == EVERYTHING { Err(io::Error::other("the medium is broken")) } else { Ok(()) }
     }
 
@@ -113,8 +115,19 @@ fn a_full_disk_loses_nothing_and_is_over_when_there_is_room() {
 }
 
 #[test]
+fn new_books_need_room() {
+    let medium = Arc::new(Faulty::default());
+    medium.room.store(2_000, Ordering::SeqCst);
+    let error = EmbeddedStore::open_on(medium.clone()).unwrap_err();
+    assert!(matches!(error, BooksError::Full { .. }), "{error:?}");
+    assert_eq!(error.to_string(), "no room to open faulty: make some, what is there is safe");
+    medium.room.store(0, Ordering::SeqCst);
+    fill(&EmbeddedStore::open_on(medium).unwrap(), "a", 1);
+}
+
+#[test]
 fn whatever_fails_is_unknown_and_then_goes_on() {
-    for what in [WRITES, SYNCS, EVERYTHING] {
+    for what in [WRITES, SYNCS, EVERYTHING, PANIC] {
         let (store, medium) = store();
         let (a, b) = (fill(&store, "a", 3), fill(&store, "b", 3));
         medium.fail(what);
@@ -165,18 +178,35 @@ fn a_medium_that_cant_be_read_is_an_error_and_then_isnt() {
     assert_eq!(block_on(store.read(&slot("a"))).unwrap().unwrap().slot.log.len(), 201);
 }
 
-/// What fenced a commit stays true whatever becomes of the others.
+/// In one transaction: what depends on it is unknown if it fails, and what doesn't is answered.
 #[test]
-fn a_fenced_commit_is_fenced_even_beside_a_failing_one() {
-    let (store, medium) = store();
-    let old = open(&store, "a").epoch;
-    let new = open(&store, "a").epoch;
-    let b = open(&store, "b").epoch;
-    // As one group: the committer is busy with the first when the others queue.
+fn what_a_failed_transaction_leaves_known() {
+    let medium = Arc::new(Faulty::default());
+    let mut books = Books::open(medium.clone()).unwrap();
+    let old = books.open_slot(&slot("a")).unwrap().epoch;
+    let new = books.open_slot(&slot("a")).unwrap().epoch;
+    let b = books.open_slot(&slot("b")).unwrap().epoch;
+    assert_eq!(books.commit(&[batch("b", b, 1)]), [CommitOutcome::Durable]);
+    let group = [
+        batch("a", old, 1),
+        batch("b", b, 1),
+        batch("b", b, 2),
+        // Repeats and gaps that count on the batch before.
+        batch("b", b, 2),
+        batch("b", b, 4),
+        batch("a", new, 5),
+        batch("nobody", 1, 1),
+    ];
     medium.fail(WRITES);
-    let all = [batch("b", b, 1), batch("b", b, 2), batch("a", old, 1), batch("b", b, 3)];
-    let outcomes = block_on(join_all(all.map(|batch| store.commit(batch))));
-    assert!(!outcomes.contains(&CommitOutcome::Durable), "{outcomes:?}");
+    let outcomes = books.commit(&group);
+    let unknown = |outcome: &CommitOutcome| matches!(outcome, CommitOutcome::Unknown { .. });
+    assert_eq!(outcomes[..2], [CommitOutcome::Fenced { epoch: new }, CommitOutcome::Durable]);
+    assert!(outcomes[2..5].iter().all(unknown), "{outcomes:?}");
+    assert_eq!(outcomes[5..], [CommitOutcome::Gap { last_seq: 0 }, CommitOutcome::Gap { last_seq: 0 }]);
+    // Nobody can look any more.
+    assert!(books.commit(&group).iter().all(unknown));
     medium.fail(NOTHING);
-    assert_eq!(block_on(store.commit(batch("a", old, 1))), CommitOutcome::Fenced { epoch: new });
+    let outcomes = books.commit(&group);
+    assert_eq!(outcomes[1..4], [CommitOutcome::Durable, CommitOutcome::Durable, CommitOutcome::Durable]);
+    assert_eq!(outcomes[4], CommitOutcome::Gap { last_seq: 2 });
 }

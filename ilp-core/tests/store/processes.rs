@@ -126,7 +126,7 @@ fn no_permission_for_the_file() {
         std::fs::remove_dir_all(&public).unwrap();
         said
     } else {
-        std::fs::set_permissions(books.join("books.redb"), PermissionsExt::from_mode(0)).unwrap();
+        std::fs::set_permissions(books.join("books.redb"), PermissionsExt::from_mode(0o000)).unwrap();
         Other::here("open", &books).line()
     };
     assert!(said.starts_with("no permission to open "), "{said}");

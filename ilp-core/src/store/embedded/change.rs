@@ -80,10 +80,11 @@ impl<'a> Change<'a> {
     }
 
     pub(super) fn write(&self, transaction: &WriteTransaction) -> Result<(), Trouble> {
-        let mut balances = Balances { table: transaction.open_table(BALANCES)?, changed: BTreeMap::new() };
+        let mut balances = Balances { table: transaction.open_table(BALANCES)?, changed: HashMap::new() };
         let mut log = transaction.open_table(LOG)?;
         for applied in &self.applied {
-            balances.change(&applied.batch.balances, applied.slot.no);
+            let batch: &Commit = applied.batch;
+            balances.change(&batch.balances, applied.slot.no);
             self.write_batch(applied, &balances, &mut log)?;
         }
         for (no, from, below) in self.removed.iter().filter(|(_, from, below)| from < below) {
@@ -96,7 +97,7 @@ impl<'a> Change<'a> {
         balances.write()
     }
 
-    fn write_batch(&self, applied: &Applied<'_>, balances: &Balances<'_>, log: &mut Table<'_, LogKey, &[u8]>) -> Result<(), Trouble> {
+    fn write_batch(&self, applied: &Applied<'_>, balances: &Balances<'_, '_>, log: &mut Table<'_, LogKey, &[u8]>) -> Result<(), Trouble> {
         let Applied { batch, slot, cuts } = applied;
         let Commit { slot: name, epoch, seq, blob, .. } = batch;
         let encoded = match cuts {
@@ -116,14 +117,15 @@ impl<'a> Change<'a> {
 }
 
 /// The balances of all accounts: as they were before, and what has changed.
-struct Balances<'a> {
-    table: Table<'a, &'static [u8], &'static [u8]>,
-    changed: BTreeMap<AccountId, (Option<i128>, u32)>,
+struct Balances<'t, 'c> {
+    table: Table<'t, &'static [u8], &'static [u8]>,
+    /// Value, and the slot that set it.
+    changed: HashMap<&'c AccountId, (Option<i128>, u32)>,
 }
 
-impl Balances<'_> {
-    fn change(&mut self, balances: &[(AccountId, Option<i128>)], slot: u32) {
-        self.changed.extend(balances.iter().map(|(id, balance)| (id.clone(), (*balance, slot))));
+impl<'c> Balances<'_, 'c> {
+    fn change(&mut self, balances: &'c [(AccountId, Option<i128>)], slot: u32) {
+        self.changed.extend(balances.iter().map(|(id, balance)| (id, (*balance, slot))));
     }
 
     /// Those that this slot was the last to set, and those that it closes now.
@@ -132,24 +134,23 @@ impl Balances<'_> {
         for entry in self.table.iter()? {
             let (key, row) = entry?;
             let (id, balance) = read_balance_row(key.value(), row.value()).ok_or_else(|| damaged_balance(key.value()))?;
-            if balance.slot == slot {
+            if balance.slot == slot && !self.changed.contains_key(&id) {
                 all.insert(id, Some(balance.value));
             }
         }
-        for (id, (balance, of)) in &self.changed {
-            match (balance, *of == slot) {
-                (Some(_), true) => drop(all.insert(id.clone(), *balance)),
-                _ => drop(all.remove(id)),
-            }
-        }
+        let changed = self.changed.iter().filter(|(_, (balance, of))| *of == slot && balance.is_some());
+        all.extend(changed.map(|(id, (balance, _))| ((*id).clone(), *balance)));
         all.extend(now.iter().cloned());
         Ok(encode_balances(all.iter().map(|(id, balance)| (id, *balance))))
     }
 
     fn write(mut self) -> Result<(), Trouble> {
-        for (id, (balance, slot)) in &self.changed {
+        let mut changed: Vec<_> = self.changed.into_iter().collect();
+        // Neighbours in the table are written one after the other.
+        changed.sort_unstable_by_key(|(id, _)| *id);
+        for (id, (balance, slot)) in changed {
             match balance {
-                Some(value) => self.table.insert(id.as_bytes(), &*balance_row(id, Balance { value: *value, slot: *slot }))?,
+                Some(value) => self.table.insert(id.as_bytes(), &*balance_row(id, Balance { value, slot }))?,
                 None => self.table.remove(id.as_bytes())?,
             };
         }

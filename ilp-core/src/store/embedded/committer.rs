@@ -79,6 +79,10 @@ struct Readers {
 impl Readers {
     fn start<L: Send + 'static, T: Send + 'static>(&mut self, look: L, answer: Sender<T>, read: impl FnOnce(&L) -> T + Send + 'static) {
         self.threads.retain(|thread| !thread.is_finished());
+        if self.threads.len() >= READERS_MAX {
+            // Whoever opens thousands of slots at once waits for some of them.
+            let _ = self.threads.remove(0).join();
+        }
         let reading = move || drop(answer.send(read(&look)));
         // If there can't be another thread, the answer's sender is dropped with the closure, and the asker is told.
         if let Ok(thread) = std::thread::Builder::new().name("ilp-store-read".to_owned()).spawn(reading) {
@@ -96,3 +100,5 @@ impl Readers {
 pub(super) fn stopped(place: &str) -> BooksError {
     BooksError::Stopped { place: place.to_owned() }
 }
+
+const READERS_MAX: usize = 16;

@@ -169,12 +169,14 @@ fn file_in(dir: &Path) -> PathBuf {
 }
 
 fn make_dir(dir: &Path) -> Result<(), BooksError> {
+    let made: Vec<&Path> = dir.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists()).collect();
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.recursive(true).create(dir).map_err(|error| BooksError::io(dir.display().to_string(), "make the directory", error))?;
-    // So that the directory itself is there after a failure of power.
-    sync_dir(dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+    // So that each is in its parent after a failure of power.
+    let parents = made.iter().filter_map(|dir| dir.parent());
+    parents.map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent }).try_for_each(sync_dir)
 }
 
 /// New books are made under another name, so that a file of the right name is whole or damaged, and never mistaken for new.
@@ -215,9 +217,16 @@ fn source(dir: &Path) -> Result<fs::File, BooksError> {
     }
 }
 
+#[cfg(unix)]
 fn sync_dir(dir: &Path) -> Result<(), BooksError> {
     let synced = fs::File::open(dir).and_then(|dir| dir.sync_all());
     synced.map_err(|error| BooksError::io(dir.display().to_string(), "sync the directory", error))
+}
+
+/// Elsewhere a directory can't be opened as a file, and names are durable when they are made.
+#[cfg(not(unix))]
+fn sync_dir(_dir: &Path) -> Result<(), BooksError> {
+    Ok(())
 }
 
 /// Whoever gives up waiting leaves its batch behind; what is left behind must not grow without end.

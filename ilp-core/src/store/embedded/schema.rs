@@ -87,7 +87,7 @@ pub(super) fn set_salt(transaction: &WriteTransaction, salt: u64) -> Result<(), 
 pub(super) fn discard_unfinished(medium: &dyn Medium) -> Result<(), Trouble> {
     let len = medium.len().map_err(Trouble::Io)?;
     let mut magic = [0; MAGIC_LEN];
-    if len < PAGE || len > UNFINISHED_LEN_MAX {
+    if !(PAGE..=UNFINISHED_LEN_MAX).contains(&len) {
         return Ok(());
     }
     medium.read(0, &mut magic).map_err(Trouble::Io)?;
