@@ -24,6 +24,9 @@ pub(super) const SLOT: &str = "slot-0";
 /// How long the stop waits for what operators have asked just before.
 const ADMIN_PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long closing the books may take.
+const CLOSE_MAX: Duration = Duration::from_secs(5);
+
 /// A connector at work, and what belongs to it.
 struct Running {
     connector: Arc<Connector>,
@@ -289,13 +292,16 @@ async fn stop(running: Running, signal: &str, patience: Duration, signals: &mut 
             return Exit::Interrupted;
         }
     };
-    match report {
+    let exit = match report {
         Some(report) => finish(&report, watched.undecided(), log),
         None => {
             log.line("it can't be stopped in an orderly way: somebody still uses it");
             Exit::Failed
         }
-    }
+    };
+    // A backup that is being made would hold up the end; the next opening only takes longer if the books aren't closed.
+    let _ = tokio::time::timeout(CLOSE_MAX, tokio::task::spawn_blocking(move || drop((store, watched)))).await;
+    exit
 }
 
 fn finish(report: &StopReport, not_durable: usize, log: &Log) -> Exit {

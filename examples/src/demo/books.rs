@@ -72,10 +72,8 @@ pub(super) struct Found {
     pub(super) alice: i128,
     pub(super) bob: i128,
     pub(super) own: i128,
-    /// Taken from alice for payments that are undecided …
+    /// Taken from alice for payments that are undecided.
     pub(super) held: i128,
-    /// … how many they are.
-    pub(super) in_flight: u64,
     /// What must not be, in anybody's books.
     pub(super) violations: Vec<Violation>,
 }
@@ -105,7 +103,6 @@ impl Found {
                 "alice" => {
                     self.alice = account.balance;
                     self.held = account.totals.incoming_prepared;
-                    self.in_flight = account.held;
                 }
                 "bob" => self.bob = account.balance,
                 _ => {}

@@ -107,8 +107,9 @@ async fn show_payments(options: Options, out: &mut impl Write, stop: &AtomicBool
     network.settle().await?;
     let after = network.books().await?;
     let taken = network.till.taken().saturating_sub(taken_before);
+    let resumed = network.resumed;
     network.stop().await;
-    let report = report::Report::new(options.amount, &paid, taken, &found, &before, &after);
+    let report = report::Report::new(options.amount, &paid, taken, &found, resumed, &before, &after);
     let _ = write!(out, "{report}");
     let _ = out.flush();
     Ok(if report.is_right() { Verdict::Right } else { Verdict::Wrong })
@@ -133,7 +134,7 @@ fn introduction(options: &Options, network: &Network, found: &Found) -> String {
          alice pays bob {} {how_often}, {} payments in flight at once\n\n",
         network.connector.address(),
         network.url,
-        report::books(&options.place, found),
+        report::books(&options.place, found, network.resumed),
         show::units(options.amount.into(), &asset(), false),
         options.in_flight,
     )

@@ -32,6 +32,8 @@ pub(super) struct Network {
     pub(super) till: Arc<Till>,
     /// Where the connector listens.
     pub(super) url: String,
+    /// Payments that were in flight, by alice's books, when the last demo ended.
+    pub(super) resumed: usize,
 }
 
 /// What all three say of themselves.
@@ -147,9 +149,9 @@ impl Network {
 
         let till = Arc::new(Till::new(books.secret, u64::from_be_bytes(random()?), price));
         let [alice, bob] = peers;
-        let alice = alice.start(&books.alice, &url, &trust, None).await?;
-        let bob = bob.start(&books.bob, &url, &trust, Some(TillReceiver(till.clone()))).await?;
-        Ok(Self { connector, alice, bob, till, url })
+        let (alice, resumed) = alice.start(&books.alice, &url, &trust, None).await?;
+        let (bob, _) = bob.start(&books.bob, &url, &trust, Some(TillReceiver(till.clone()))).await?;
+        Ok(Self { connector, alice, bob, till, url, resumed })
     }
 
     /// What everybody's books say.
@@ -206,14 +208,15 @@ impl Peer {
         Ok(Self { name, id: AccountId::new(1, name)?, token: hex::encode(random::<32>()?), credit })
     }
 
-    /// Starts it with one account, the connector's, which all addresses lead to; returns when it is connected.
+    /// Starts it with one account, the connector's, which all addresses lead to; returns when it is connected, with how many payments
+    /// were in flight in its books.
     async fn start(
         self,
         books: &OpenedStore,
         url: &str,
         trust: &TlsClientConfig,
         receiver: Option<TillReceiver>,
-    ) -> Result<Connector, DemoError> {
+    ) -> Result<(Connector, usize), DemoError> {
         let demo = AccountId::new(1, "demo")?;
         let mut account = AccountConfig::new(demo.clone(), asset());
         account.credit_limit = CREDIT;
@@ -232,17 +235,19 @@ impl Peer {
         }
         let connector = builder.start().await?;
         let mut last = "nothing".to_owned();
+        let mut resumed = 0;
         let connected = async {
             while let Some(notice) = heard.recv().await {
-                if matches!(notice, Notice::Connected { .. }) {
-                    return true;
+                match notice {
+                    Notice::Connected { .. } => return true,
+                    Notice::Opened { in_flight, .. } => resumed = in_flight,
+                    other => last = other.to_string(),
                 }
-                last = notice.to_string();
             }
             false
         };
         if tokio::time::timeout(CONNECT_MAX, connected).await.unwrap_or(false) {
-            Ok(connector)
+            Ok((connector, resumed))
         } else {
             Err(DemoError::NotConnected { peer: self.name, heard: last })
         }

@@ -20,7 +20,7 @@ pub(super) struct Report {
 }
 
 /// Where the books are, and what they said before the demo, for people.
-pub(super) fn books(place: &Place, found: &Found) -> String {
+pub(super) fn books(place: &Place, found: &Found, resumed: usize) -> String {
     let asset = asset();
     let plain = |amount| units(amount, &asset, false);
     let directory = match place {
@@ -30,11 +30,11 @@ pub(super) fn books(place: &Place, found: &Found) -> String {
     if found.new {
         return format!("the books of all three are in {directory}; they are new, and the next demo goes on with them");
     }
-    let held = match found.in_flight {
+    let held = match resumed {
         0 => String::new(),
         count => format!(
-            "\n{} of alice's, {} together, were in flight when the last demo ended: they are decided first",
-            show::counted(usize::try_from(count).unwrap_or(usize::MAX), "payment"),
+            "\n{} of alice's in flight when the last demo ended, with {} held by the connector: decided first",
+            show::counted(count, "payment"),
             plain(found.held)
         ),
     };
@@ -43,7 +43,7 @@ pub(super) fn books(place: &Place, found: &Found) -> String {
 
 impl Report {
     /// `found`: before anybody had opened the books; `before`: when what was still in flight then was decided, and the paying began.
-    pub(super) fn new(amount: u64, paid: &Paid, taken: u64, found: &Found, before: &Books, after: &Books) -> Self {
+    pub(super) fn new(amount: u64, paid: &Paid, taken: u64, found: &Found, resumed: usize, before: &Books, after: &Books) -> Self {
         let interrupted = if paid.interrupted { " (stopped by Ctrl-C)" } else { "" };
         let summary = format!(
             "{} of {} payments fulfilled in {}{interrupted}: {} a second\n",
@@ -58,7 +58,7 @@ impl Report {
             failures,
             balances: balances(found, &before.connector, &after.connector),
             links: links(&after.connector, paid.sent),
-            checks: found_checks(found, &before.connector).into_iter().chain(checks(amount, paid, taken, before, after)).collect(),
+            checks: found_checks(found, resumed, &before.connector).into_iter().chain(checks(amount, paid, taken, before, after)).collect(),
         }
     }
 
@@ -121,11 +121,11 @@ fn balances(found: &Found, before: &Status, after: &Status) -> Table {
 }
 
 /// What was found, and what has become of what was in flight then.
-fn found_checks(found: &Found, before: &Status) -> Vec<(bool, String)> {
+fn found_checks(found: &Found, resumed: usize, before: &Status) -> Vec<(bool, String)> {
     let asset = asset();
     let mut checks: Vec<(bool, String)> =
         found.violations.iter().map(|it| (false, format!("as found, {}: {}", it.rule, it.what))).collect();
-    if found.in_flight > 0 {
+    if resumed > 0 || found.held != 0 {
         let back = balance(before, "alice").saturating_sub(found.alice);
         let paid = balance(before, "bob").saturating_sub(found.bob);
         let lost = own(before).saturating_sub(found.own);
@@ -134,10 +134,10 @@ fn found_checks(found: &Found, before: &Status) -> Vec<(bool, String)> {
         checks.push((
             all == found.held && held(before) == 0,
             format!(
-                "of {} in flight when the last demo ended, bob got {}, alice has {} back",
-                units(found.held, &asset, false),
+                "what was in flight when the last demo ended is decided: alice {}, bob {}, {} are held no more",
+                signed(back),
                 signed(paid),
-                signed(back)
+                units(found.held, &asset, false),
             ),
         ));
     }
@@ -250,7 +250,7 @@ mod tests {
     }
 
     fn report(paid: &Paid, taken: u64, after: &Books) -> Report {
-        Report::new(10, paid, taken, &Found::default(), &books(0, 0), after)
+        Report::new(10, paid, taken, &Found::default(), 0, &books(0, 0), after)
     }
 
     #[test]

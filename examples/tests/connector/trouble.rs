@@ -97,6 +97,21 @@ async fn a_path_that_is_a_file_is_said_with_its_place() {
     assert!(code == 4 && stderr.contains("isn't a file of books") && stderr.contains("b.toml:4:8"), "{stderr}");
 }
 
+#[tokio::test]
+async fn books_of_a_newer_version_are_left_alone() {
+    let mut running = Running::start("newer", &[]).await;
+    assert_eq!(running.stop().await, 0);
+    let database = redb::Database::open(running.folder.0.join("books/books.redb")).unwrap();
+    let transaction = database.begin_write().unwrap();
+    transaction.open_table(redb::TableDefinition::<&str, u64>::new("facts")).unwrap().insert("schema", 99).unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+    running.start_again().await;
+    let line = running.line_with("can't start: ").await;
+    assert!(line.contains("has schema 99, this version knows schemas up to ") && line.contains("use the version that wrote it"), "{line}");
+    assert_eq!(running.child.wait().await.unwrap().code(), Some(4));
+}
+
 /// A small file system, gone when this is dropped.
 struct SmallDisk(PathBuf);
 
@@ -147,7 +162,7 @@ async fn with_a_full_disk_it_holds_everything_and_goes_on_when_there_is_room() {
         let (code, stdout, stderr) = running.ask(&["status", "--json"]).await;
         assert_eq!((code, stderr.as_str()), (0, ""));
         let status: serde_json::Value = serde_json::from_str(&stdout).unwrap();
-        if status["store"]["failures"].as_u64().unwrap() > 20 {
+        if status["store"]["failures"].as_u64().unwrap() > 8 {
             break status;
         }
     };
@@ -166,12 +181,22 @@ async fn with_a_full_disk_it_holds_everything_and_goes_on_when_there_is_room() {
     let audit = running.audit().await;
     assert_eq!((balance(&audit, "alice"), balance(&audit, "bob")), (5 - 700 * paid, 700 * paid));
 
-    // Full again, and stopped: in time, and said.
+    // Full again, with settlements instead of payments, so that nothing is in flight; and stopped: in time, and said.
     disk.fill();
-    pay_until(&mut running, &mut payments, "THE STORE IS IN TROUBLE").await;
+    let mut settlements = 0;
+    loop {
+        settlements += 1;
+        let mut settling = settle(&running, settlements).spawn().unwrap();
+        if tokio::time::timeout(Duration::from_millis(500), settling.wait()).await.is_err() {
+            // This one waits for room. Its asker goes; it doesn't.
+            settling.kill().await.unwrap();
+            break;
+        }
+    }
+    running.line_with("THE STORE IS IN TROUBLE").await;
     let began = Instant::now();
     running.signal("-TERM").await;
-    running.line_with("the next start goes on").await;
+    running.line_with("stopped, but 1 batch was not durable when the time to wait was over").await;
     assert_eq!(running.child.wait().await.unwrap().code(), Some(1));
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 
@@ -180,16 +205,26 @@ async fn with_a_full_disk_it_holds_everything_and_goes_on_when_there_is_room() {
     let (code, _, stderr) = run(&[&running.folder.write("eve.toml", text)]).await;
     assert!(code == 4 && stderr.contains("no room to "), "{stderr}");
 
-    // With room, what was durable is there, and the payments come to their ends.
+    // With room, what was durable is there. Whoever had no answer tells it again.
     disk.make_room();
     running.start_again().await;
-    running.line_with("account bob is connected").await;
-    for payment in payments {
-        paid += i128::from(payment.await.unwrap().is_ok());
+    running.line_with("is running").await;
+    for number in 1..=settlements {
+        let output = settle(&running, number).output().await.unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && (number == settlements || text.contains("was in the books already")), "{number}: {text}");
     }
     let audit = running.audit().await;
-    assert_eq!((balance(&audit, "alice"), balance(&audit, "bob")), (5 - 700 * paid, 700 * paid));
+    assert_eq!((balance(&audit, "alice"), balance(&audit, "bob")), (5 + settlements - 700 * paid, 700 * paid));
     assert_eq!(running.stop().await, 0);
+}
+
+/// Settles one base unit with alice.
+fn settle(running: &Running, number: i128) -> tokio::process::Command {
+    let mut command = command();
+    command.args(["settle", "alice", "+1", "--id", &format!("one-{number}"), "--config", &running.file]);
+    command.stdout(Stdio::piped()).stderr(Stdio::null());
+    command
 }
 
 type Payment = tokio::task::JoinHandle<Result<Fulfillment, ilp_core::runtime::PayError>>;

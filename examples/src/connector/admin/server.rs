@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 /// Commands at once; more than an operator has hands.
 const CONNECTIONS_MAX: usize = 16;
@@ -24,29 +24,28 @@ const REQUEST_EVERY: Duration = Duration::from_millis(10);
 /// Answers at a socket until it is stopped.
 #[derive(Debug)]
 pub(crate) struct Server {
-    stopping: watch::Sender<bool>,
+    /// Until when requests may still be answered, once it is to stop.
+    stopping: watch::Sender<Option<Instant>>,
     task: JoinHandle<()>,
 }
 
 impl Server {
     /// Begins to answer.
     pub(crate) fn start(socket: Socket, desk: Arc<Desk>, log: Log) -> Self {
-        let (stopping, stopped) = watch::channel(false);
+        let (stopping, stopped) = watch::channel(None);
         Self { stopping, task: tokio::spawn(accept(socket, desk, log, stopped)) }
     }
 
     /// Takes no more requests, waits for those that are being answered, but not longer than this, and removes the socket. Nothing of the
     /// [`Desk`] is in use when this returns.
-    pub(crate) async fn stop(mut self, patience: Duration) {
-        let _ = self.stopping.send(true);
-        if timeout(patience, &mut self.task).await.is_err() {
-            self.task.abort();
-            let _ = self.task.await;
-        }
+    pub(crate) async fn stop(self, patience: Duration) {
+        let until = Instant::now().checked_add(patience).unwrap_or_else(Instant::now);
+        let _ = self.stopping.send(Some(until));
+        let _ = self.task.await;
     }
 }
 
-async fn accept(socket: Socket, desk: Arc<Desk>, log: Log, mut stopped: watch::Receiver<bool>) {
+async fn accept(socket: Socket, desk: Arc<Desk>, log: Log, mut stopped: watch::Receiver<Option<Instant>>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -75,13 +74,17 @@ async fn accept(socket: Socket, desk: Arc<Desk>, log: Log, mut stopped: watch::R
         }
     }
     drop(socket);
-    while connections.join_next().await.is_some() {}
+    let until = stopped.borrow().unwrap_or_else(Instant::now);
+    let answered = async { while connections.join_next().await.is_some() {} };
+    let _ = timeout_at(until, answered).await;
+    // What waits for the disk, perhaps; nothing of it may be left.
+    connections.shutdown().await;
 }
 
-async fn serve(stream: UnixStream, desk: Arc<Desk>, mut stopped: watch::Receiver<bool>) {
+async fn serve(stream: UnixStream, desk: Arc<Desk>, mut stopped: watch::Receiver<Option<Instant>>) {
     let mut stream = BufReader::new(stream);
     let mut line = Vec::new();
-    while !*stopped.borrow() {
+    while stopped.borrow().is_none() {
         let next = Instant::now().checked_add(REQUEST_EVERY);
         line.clear();
         let mut limited = (&mut stream).take(u64::try_from(REQUEST_LEN_MAX).unwrap_or(u64::MAX));

@@ -135,7 +135,7 @@ fn salvaged(report: &SalvageReport, to: &Path) -> String {
         });
     }
     let (accounts, bytes) = (show::count(report.accounts), show::bytes(report.bytes));
-    text.push_str(&format!("salvaged to {}: {bytes} of records, balances of {accounts} accounts\n", to.display()));
+    text.push_str(&format!("salvaged to {}: {bytes} of records; balances of accounts: {accounts}\n", to.display()));
     text.push_str(&format!("look at them before you use them: connector audit --store {}\n", to.display()));
     text
 }

@@ -3,6 +3,7 @@
 use super::super::Exit;
 use super::super::admin::desk;
 use super::super::admin::protocol::{Refused, Request, Settled};
+use super::super::report::asset;
 use super::place::{Found, Where};
 use super::{Failure, block_on, print};
 use crate::show::units;
@@ -10,7 +11,7 @@ use async_trait::async_trait;
 use clap::Args;
 use ilp_core::runtime::Connector;
 use ilp_core::store::EmbeddedStore;
-use ilp_core::{Asset, IncomingPayment, Receiver, Rejection, SettlementId};
+use ilp_core::{IncomingPayment, Receiver, Rejection, SettlementId};
 use ilp_oer::Fulfillment;
 use std::time::Duration;
 
@@ -87,11 +88,6 @@ impl Receiver for Undecided {
     async fn receive(&self, _: IncomingPayment) -> Result<Fulfillment, Rejection> {
         std::future::pending().await
     }
-}
-
-fn asset(text: &str) -> Asset {
-    let (code, scale) = text.rsplit_once('/').unwrap_or((text, "0"));
-    Asset::new(code, scale.parse().unwrap_or(0))
 }
 
 fn parse_amount(text: &str) -> Result<i128, String> {

@@ -166,7 +166,7 @@ impl fmt::Display for AuditReport {
         let at = self.at.as_ref().map_or_else(String::new, |at| format!(" of {at}"));
         writeln!(f, "{}: epoch {}, up to batch {}{at}", self.slot, show::count(self.epoch), show::count(self.seq))?;
         let (batches, records) = (show::count(self.batches), show::count(self.records));
-        writeln!(f, "read {batches} batches with {records} records, {}\n", show::bytes(self.bytes))?;
+        writeln!(f, "log read: {batches} batches, {records} records, {}\n", show::bytes(self.bytes))?;
         let head = ["account", "balance", "cold", "hot", "in transit", "held", "available", "disputed", "unconfirmed", "oldest in flight"];
         let mut table = Table::new(head);
         for account in &self.accounts {

@@ -36,14 +36,8 @@ impl Copied {
 impl fmt::Display for Copied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let slots: Vec<String> = self.slots.iter().map(|(name, last)| format!("{name} up to batch {}", show::count(*last))).collect();
-        write!(
-            f,
-            "{}: {}, {} batches with {}, balances of {} accounts",
-            self.directory,
-            if slots.is_empty() { "no slots".into() } else { slots.join(", ") },
-            show::count(self.batches),
-            show::bytes(self.bytes),
-            show::count(self.accounts),
-        )
+        let slots = if slots.is_empty() { "no slots".into() } else { slots.join(", ") };
+        let (batches, bytes, accounts) = (show::count(self.batches), show::bytes(self.bytes), show::count(self.accounts));
+        write!(f, "{}: {slots}; batches: {batches} with {bytes}; balances of accounts: {accounts}", self.directory)
     }
 }

@@ -13,7 +13,7 @@ pub use status::{ConnectionReport, HeldReport, StatusReport, StoreReport};
 use ilp_core::Asset;
 
 /// An asset as reports write it, `XRP/6`, read back.
-fn asset(text: &str) -> Asset {
+pub(super) fn asset(text: &str) -> Asset {
     let (code, scale) = text.rsplit_once('/').unwrap_or((text, "0"));
     Asset::new(code, scale.parse().unwrap_or(0))
 }
