@@ -149,7 +149,7 @@ fn people_get_words() {
 #[test]
 fn wrong_usage_has_exit_code_2_and_help_0() {
     for arguments in
-        ["--nonsense", "--seed 1", "--faults 1s", "--count none", "--store embedded", "--window 1 --peers 2", "--url ws://127.0.0.1:1"]
+        ["--nonsense", "--seed 1", "--faults 1s", "--count none", "--store redis", "--window 1 --peers 2", "--url ws://127.0.0.1:1"]
     {
         let (code, output) = run(arguments);
         assert_eq!(code, Some(2), "{arguments}");

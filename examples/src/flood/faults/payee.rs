@@ -16,7 +16,7 @@ use std::collections::HashMap;
 /// A receiver that behaves as a peer that dedupes: a prepare that comes again is answered as before, and a fulfill or reject that isn't
 /// acknowledged is sent again on the next connection.
 ///
-/// It fulfills most payments at once; some late, some never, and some it rejects: see [`Fate`].
+/// It fulfills most payments at once; some late, some never, and some it rejects: see [`Reply`].
 #[derive(Debug)]
 pub(crate) struct Payee {
     pair: usize,
