@@ -275,6 +275,8 @@ pub struct Statement {
     pub status: ilp_core::worker::WorkerStatus,
     /// The balances beside the log, from the store: account name, units.
     pub stored: Vec<(String, i128)>,
+    /// What an opener would read, if the store shows it without being opened.
+    pub log: Option<Vec<Bytes>>,
     /// The embedder's ledger, if one reads along.
     pub embedder: Option<EmbeddersLedger>,
 }

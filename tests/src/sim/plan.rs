@@ -150,8 +150,9 @@ impl Plan {
         let (mut layout, links) = network(&mut rng.fork());
         let peers = peers(&mut rng.fork(), &mut layout);
         let payments = payments(&mut rng.fork(), &layout, &links, &peers);
-        let faults = faults(&mut rng.fork(), kinds, &layout, &peers, &payments);
+        let mut faults = faults(&mut rng.fork(), kinds, &layout, &peers, &payments);
         books(&mut rng.fork(), &mut layout);
+        aim(&mut rng.fork(), &layout, &mut faults);
         let settlements = settlements(&mut rng.fork(), &peers);
         Self { seed, layout, peers, links, payments, faults, settlements, rng: rng.fork() }
     }
@@ -344,6 +345,17 @@ fn books(rng: &mut Rng, layout: &mut Layout) {
     }
 }
 
+/// What is the store's trouble strikes the embedded store most of the time, if there is one: there it strikes inside.
+fn aim(rng: &mut Rng, layout: &Layout, faults: &mut [Fault]) {
+    let embedded: Vec<NodeNo> = (0..layout.nodes.len()).filter(|no| layout.nodes[*no].books.embedded).collect();
+    for fault in faults.iter_mut().filter(|fault| matches!(fault.kind, FaultKind::PowerCut | FaultKind::TornWrite | FaultKind::DiskFull)) {
+        if !embedded.is_empty() && rng.percent(60) {
+            fault.node = *rng.pick(&embedded);
+            fault.account = rng.index(layout.nodes[fault.node].accounts.len());
+        }
+    }
+}
+
 fn settlements(rng: &mut Rng, peers: &[PeerPlan]) -> Vec<Settlement> {
     let mut settlements: Vec<Settlement> = Vec::new();
     for no in 0..rng.range(3, 7) {
@@ -383,7 +395,7 @@ fn faults(rng: &mut Rng, kinds: &[FaultKind], layout: &Layout, peers: &[PeerPlan
         Party::Peer(no) => Some((peers[no].node, peers[no].account)),
         Party::Node(_) => None,
     };
-    for no in 0..usize::try_from(rng.range(10, 18)).unwrap() {
+    for no in 0..usize::try_from(rng.range(11, 19)).unwrap() {
         let kind = if no < 2 && !deadly.is_empty() { *rng.pick(&deadly) } else { *rng.pick(kinds) };
         let is_peers = matches!(kind, FaultKind::WorstMoment | FaultKind::Replay | FaultKind::Lie | FaultKind::Silence);
         // Honest ones don't lie.

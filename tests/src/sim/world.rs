@@ -364,8 +364,8 @@ impl World {
             let Some(process) = node.current.and_then(|number| node.processes.get(&number)) else { continue };
             let status = process.worker.status();
             let embedder = self.plan.layout.nodes[no].books.events.then(|| node.embedder.ledger().clone());
-            match node.disk.stored() {
-                Ok(stored) => statements.push(Statement { status, stored, embedder }),
+            match node.disk.look() {
+                Ok(picture) => statements.push(Statement { status, stored: picture.balances, log: picture.log, embedder }),
                 Err(error) => self.broken(no, format!("the books can't be read: {error}")),
             }
         }

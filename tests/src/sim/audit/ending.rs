@@ -58,6 +58,9 @@ impl Auditor {
                 return differs(format!("the connector itself has {} {asset} by its log, and states {stated}", ledger.own[asset]));
             }
         }
+        if let Some(log) = &statement.log {
+            self.reads(node, log)?;
+        }
         if let Some(embedders) = &statement.embedder {
             self.compare_embedder(node, embedders)?;
         }

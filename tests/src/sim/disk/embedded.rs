@@ -1,10 +1,10 @@
 //! The embedded store's books, on a medium that fails inside a commit.
 
 use super::frail::{Failing, Frail};
-use super::{Disk, Found};
+use super::{Disk, Found, Picture};
 use crate::sim::rng::Rng;
 use ilp_core::conformance::PowerLoss;
-use ilp_core::store::{Books, Commit, CommitOutcome};
+use ilp_core::store::{Books, Commit, CommitOutcome, OpenedSlot, SlotPicture};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -74,7 +74,7 @@ impl EmbeddedDisk {
         let _ = self.try_open();
     }
 
-    fn try_open(&mut self) -> Result<ilp_core::store::OpenedSlot, String> {
+    fn try_open(&mut self) -> Result<OpenedSlot, String> {
         let books = match &mut self.books {
             Some(books) => books,
             None => self.books.insert(Books::open(self.medium.clone()).map_err(|error| error.to_string())?),
@@ -142,11 +142,11 @@ impl EmbeddedDisk {
         }
     }
 
-    pub(super) fn stored(&mut self) -> Result<Vec<(String, i128)>, String> {
-        let Some(books) = &mut self.books else { return Ok(Vec::new()) };
+    pub(super) fn look(&mut self) -> Result<Picture, String> {
+        let Some(books) = &mut self.books else { return Ok(Picture::default()) };
         let picture = books.read_slot(&Disk::slot()).map_err(|error| error.to_string())?;
-        Ok(picture
-            .map(|picture| picture.balances.into_iter().map(|(id, balance)| (id.name().to_owned(), balance)).collect())
-            .unwrap_or_default())
+        let Some(SlotPicture { slot, balances }) = picture else { return Ok(Picture::default()) };
+        let balances = balances.into_iter().map(|(id, balance)| (id.name().to_owned(), balance)).collect();
+        Ok(Picture { balances, log: Some(slot.log) })
     }
 }

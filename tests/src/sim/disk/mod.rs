@@ -67,13 +67,21 @@ impl Disk {
         now < self.full_until
     }
 
-    /// The balances beside the log.
-    pub(super) fn stored(&mut self) -> Result<Vec<(String, i128)>, String> {
+    /// What is there, without taking it.
+    pub(super) fn look(&mut self) -> Result<Picture, String> {
         match &mut self.books {
-            Books::Memory(disk) => Ok(disk.stored()),
-            Books::Embedded(disk) => disk.stored(),
+            Books::Memory(disk) => Ok(Picture { balances: disk.stored(), log: None }),
+            Books::Embedded(disk) => disk.look(),
         }
     }
+}
+
+/// What can be seen of a store from outside.
+#[derive(Debug, Default)]
+pub(super) struct Picture {
+    /// The balances beside the log.
+    pub(super) balances: Vec<(String, i128)>,
+    pub(super) log: Option<Vec<bytes::Bytes>>,
 }
 
 /// What an opener finds.
