@@ -8,25 +8,29 @@ use std::time::Duration;
 const AFTER_HELP: &str = "\
 Exit codes:
     0  all is well
-    1  it ran and something was wrong: payments left behind at the stop, books that aren't right, a settlement that was refused
+    1  it ran, and something was wrong: payments left behind at the stop, books that aren't right,
+       a settlement that was refused
     2  wrong usage
     3  the configuration is wrong; every problem is on stderr as file:line:column
-    4  it can't start or can't be done: port taken, store, certificate, no connector to ask; stderr says which, and what to do
+    4  it can't start or can't be done: port taken, store, certificate, no connector to ask;
+       stderr says which, and what to do
   130  stopped at once by a second Ctrl-C, without waiting for payments in flight
 
-SIGHUP reads certificates and keys again, all or none of them, and says what they are; connections that are there go on.
+SIGHUP reads certificates and keys again, all or none of them, and says what they are; connections
+that are there go on.
 Ctrl-C and SIGTERM take no new payments and wait for those in flight; a second one stops at once.
 
 Examples:
-  connector --demo                       three connectors on this machine pay each other; needs no file
-  connector --demo --for 60s             the same for a minute
-  connector --check connector.toml       every problem of a configuration at once
-  connector connector.toml               runs until Ctrl-C
-  connector status                       asks the connector of ./connector.toml how it is
-  connector settle bob -2500 --id 2027-03-wire-7
-                                         books that bob was paid 2,500 base units elsewhere; once, however often it is said
-  connector audit                        recomputes every balance from the log; also of books at rest
-  connector backup /backups/monday       copies the books, also while payments go on
+  connector --demo                    three connectors on this machine pay each other, no file needed
+  connector --demo --for 60s          the same for a minute
+  connector --check connector.toml    every problem of a configuration at once
+  connector connector.toml            runs until Ctrl-C
+  connector status                    asks the connector of ./connector.toml how it is
+  connector settle bob -2500 --id wire-7
+                                      bob was paid 2,500 base units elsewhere: once in the books,
+                                      however often it is said
+  connector audit                     recomputes every balance, of a running connector or at rest
+  connector backup /backups/monday    copies the books, also while payments go on
 ";
 
 /// An Interledger connector.

@@ -5,6 +5,7 @@ mod arguments;
 mod commands;
 mod exit;
 mod log;
+mod reload;
 pub mod report;
 mod serve;
 mod signals;

@@ -3,11 +3,12 @@
 use super::admin::desk::Desk;
 #[cfg(unix)]
 use super::admin::{server::Server, socket::Socket};
+use super::reload::reload;
 use super::signals::Signal;
 use super::store::{OpenedStore, in_full};
 use super::watch::Watched;
 use super::{Exit, Log, Signals};
-use crate::config::{self, Checked, Config, Place, Store};
+use crate::config::{Config, Place, Store};
 use crate::show::{self, Table, counted, units};
 use ilp_core::Tokens;
 use ilp_core::runtime::{Connector, ConnectorBuilder, Notice, StartError, StopReport};
@@ -189,51 +190,6 @@ fn build(config: &Config, tokens: &Arc<Tokens>) -> ConnectorBuilder {
         builder = builder.rate(rate.clone());
     }
     builder.authenticator(tokens.clone())
-}
-
-/// Takes certificates and keys from their files again; connections that are there go on with what they have. All of them, or none.
-fn reload(config: &Config, tokens: &Tokens, places: &[String], file: &Path, log: &Log) {
-    let Checked { config: again, problems } = config::load(file, &|name| std::env::var_os(name));
-    for problem in problems.to_string().lines() {
-        log.line(problem);
-    }
-    let Some(mut again) = again else {
-        log.line("SIGHUP: the certificates stay as they were");
-        return;
-    };
-    let (mut listeners, mut dialled, mut pinned) = (0, 0, 0);
-    for (listen, place) in config.listen.iter().zip(places) {
-        let Some(tls) = &listen.tls else { continue };
-        // Each stands for one, in the order of the file: several may ask for any free port.
-        let same = again.listen.iter().position(|other| other.url == listen.url && other.parallelism == listen.parallelism);
-        if let Some(with) = same.map(|same| again.listen.remove(same)).and_then(|same| same.tls) {
-            tls.config.replace(&with.config);
-            log.line(format_args!("SIGHUP: the certificate on {place} is {}", with.certificate));
-            listeners += 1;
-        }
-    }
-    for account in &config.accounts {
-        let id = &account.config.id;
-        let Some(same) = again.accounts.iter().find(|other| other.config.id == *id) else { continue };
-        match (&account.dial, &same.dial) {
-            (Some(dial), Some(with)) => {
-                dial.tls.replace(&with.tls);
-                dialled += usize::from(dial.url.is_tls());
-            }
-            (None, None) => {
-                let (login, token) = (account.login.as_bytes(), account.token.as_bytes());
-                tokens.insert_with_certificate(login, id.clone(), account.config.protocol, token, same.certificate);
-                pinned += usize::from(same.certificate.is_some());
-            }
-            _ => {}
-        }
-    }
-    log.line(format_args!(
-        "SIGHUP: certificates read again for {}, {} that we dial and {}; nothing else is",
-        counted(listeners, "listener"),
-        counted(dialled, "peer"),
-        counted(pinned, "pinned account"),
-    ));
 }
 
 fn say_books(config: &Config, file: &Path, log: &Log) {

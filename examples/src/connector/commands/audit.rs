@@ -12,8 +12,9 @@ use clap::Args;
 use ilp_core::store::{BalanceStore, EmbeddedStore};
 
 const AFTER_HELP: &str = "\
-Every balance is computed anew from the log, twice, and compared with what stands beside the log and, if a connector runs, with what it
-says itself (I2); all balances, holds and the connector's own account add up to what was settled (I1). Nothing is changed.
+Every balance is computed anew from the log, twice, and compared with what stands beside the log
+and, if a connector runs, with what it says itself (I2); all balances, holds and the connector's own
+account add up to what was settled (I1). Nothing is changed.
 
 Exit codes:
     0  the books are right

@@ -12,22 +12,33 @@ use ilp_core::store::{BooksError, SalvageReport, Salvaged};
 use std::path::{Path, PathBuf};
 
 const BACKUP_HELP: &str = "\
-The copy is of one instant. If a connector runs it makes the copy itself, as its own user, and payments go on meanwhile; if none does, the
-books at rest are copied. Every record is checked on the way. A copy that was interrupted is no backup, and its directory can be used again.
+The copy is of one instant. If a connector runs it makes the copy itself, as its own user, and
+payments go on meanwhile; if none does, the books at rest are copied. Every record is checked on the
+way. A copy that was interrupted is no backup, and its directory can be used again.
 
-Exit codes: 0 copied, 1 refused (books in memory), 2 wrong usage, 3 the configuration can't be read, 4 it couldn't be done
+Exit codes:
+    0  copied
+    1  refused: books in memory
+    2  wrong usage
+    3  the configuration can't be read
+    4  it couldn't be done
 ";
 
 const RESTORE_HELP: &str = "\
-The books go on where they were when the backup was made. Whatever happened since is gone from them, but not from the books of the peers:
-compare balances with each of them, and settle the differences. Don't do this while the lost books can still be used or salvaged.
+The books go on where they were when the backup was made. Whatever happened since is gone from them,
+but not from the books of the peers: compare balances with each of them, and settle the differences.
+Don't do this while the lost books can still be used or salvaged.
 
-Exit codes: 0 restored, 2 wrong usage, 4 it couldn't be done: nothing is in DIR then
+Exit codes:
+    0  restored
+    2  wrong usage
+    4  it couldn't be done: no connector takes what is in DIR then
 ";
 
 const SALVAGE_HELP: &str = "\
-Copies everything before the first damage into a new directory. The damaged file is only read. A backup is consistent too, and may be newer:
-look at both with `connector audit --store` before you go on with either.
+Copies everything before the first damage into a new directory. The damaged file is only read. A
+backup is consistent too, and may be newer: look at both with `connector audit --store` before you
+go on with either.
 
 Exit codes:
     0  all of it could be read

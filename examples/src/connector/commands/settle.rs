@@ -16,16 +16,18 @@ use ilp_oer::Fulfillment;
 use std::time::Duration;
 
 const AFTER_HELP: &str = "\
-The amount is in base units of the account's asset, a whole number with its sign: +2500 if the holder has paid us, -2500 if we have paid
-them. An account's settlements are known by their ids for ever: the same one can be told any number of times and counts once, so if
-anything was unclear, tell it again. If no connector runs, the books at rest are opened for it.
+The amount is in base units of the account's asset, a whole number with its sign: +2500 if the
+holder has paid us, -2500 if we have paid them. An account's settlements are known by their ids for
+ever: the same one can be told any number of times and counts once, so if anything was unclear, tell
+it again. If no connector runs, the books at rest are opened for it.
 
 Exit codes:
     0  it is in the books, now or since an earlier time
     1  it was refused: no such account, another amount under this id, out of range
     2  wrong usage
     3  the configuration can't be read
-    4  it couldn't be done, or it isn't known whether it was: see what is wrong, and tell it again with the same id
+    4  it couldn't be done, or it isn't known whether it was: see what is wrong, and tell it again
+       with the same id
 ";
 
 /// What was settled.
