@@ -75,7 +75,9 @@ fn one_seed_is_told_step_by_step() {
     let output = simulate("--seed 5");
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0));
-    for word in ["FAULT", "Prepare", "Fulfill", "is durable up to", "opened, epoch 1", "test.n0", "tells event 1", "cuts below", "settlement s0"] {
+    for word in
+        ["FAULT", "Prepare", "Fulfill", "is durable up to", "opened, epoch 1", "test.n0", "tells event 1", "cuts below", "settlement s0"]
+    {
         assert!(text.contains(word), "no {word:?}");
     }
 }

@@ -281,11 +281,11 @@ fn finish(report: &StopReport, not_durable: usize, log: &Log) -> Exit {
             if not_durable == 1 { "1 batch was".into() } else { format!("{not_durable} batches were") }
         ));
     }
-    if report.drained && not_durable == 0 {
+    if report.drained {
         log.line("stopped; nothing was left in flight");
         return Exit::Done;
     }
-    if !report.drained {
+    if status.in_flight > 0 {
         log.line(format_args!(
             "stopped with {} in flight: the time to wait was over; they are in the books, and the next start goes on with them",
             counted(status.in_flight, "payment")

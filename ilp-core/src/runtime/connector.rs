@@ -177,9 +177,10 @@ impl Connector {
         if let Some(driver) = self.driver.take() {
             let _ = driver.await;
         }
-        let (worker, in_flight) = worker.unzip();
-        let drained = worker.as_ref().is_some_and(|worker| worker.in_flight == 0);
-        StopReport { drained, worker, in_flight: in_flight.unwrap_or_default() }
+        match worker {
+            Some(Stopping { drained, worker, in_flight }) => StopReport { drained, worker: Some(worker), in_flight },
+            None => StopReport { drained: false, worker: None, in_flight: Vec::new() },
+        }
     }
 
     pub(super) fn spawn(&mut self, endpoint: Arc<dyn Endpoint>) {
@@ -239,8 +240,16 @@ pub(super) enum Command {
     },
     Stop {
         deadline: Instant,
-        reply: oneshot::Sender<(WorkerStatus, Vec<TransferStatus>)>,
+        reply: oneshot::Sender<Stopping>,
     },
+}
+
+/// How the driver leaves things.
+#[derive(Debug)]
+pub(super) struct Stopping {
+    pub(super) drained: bool,
+    pub(super) worker: WorkerStatus,
+    pub(super) in_flight: Vec<TransferStatus>,
 }
 
 /// The connector has stopped.
@@ -299,7 +308,8 @@ pub struct Status {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub struct StopReport {
-    /// Nothing was in flight any more.
+    /// Nothing was in flight any more, and everything is durable. A store that is in trouble when the time to wait is over leaves it false: what
+    /// it hasn't taken was told to nobody, and is lost to nobody.
     pub drained: bool,
     /// The books at the end; `worker.in_flight` transfers are still held or owed and are taken up when the slot is opened again. `None`
     /// if the connector had stopped before.

@@ -7,7 +7,7 @@ mod batches;
 mod connections;
 
 use super::connection::Connection;
-use super::connector::Command;
+use super::connector::{Command, Stopping};
 use super::events::EventQueue;
 use super::ready::Ready;
 use super::supervisor::Shared;
@@ -17,9 +17,7 @@ use crate::link::LinkEvent;
 use crate::receiver::IncomingPayment;
 use crate::refusal::Refusal;
 use crate::store::{Commit, CommitOutcome, OpenedSlot};
-use crate::worker::{
-    ConnectionId, Delivery, Input, Pay, Pipeline, Released, SettleError, Settlement, TransferStatus, Worker, WorkerStatus,
-};
+use crate::worker::{ConnectionId, Delivery, Input, Pay, Pipeline, Released, SettleError, Settlement, Worker, WorkerStatus};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -92,7 +90,7 @@ pub(super) struct Driver {
 
 struct StopRequest {
     deadline: Instant,
-    reply: oneshot::Sender<(WorkerStatus, Vec<TransferStatus>)>,
+    reply: oneshot::Sender<Stopping>,
 }
 
 impl Driver {
@@ -299,7 +297,8 @@ impl Driver {
             return None;
         }
         let stop = self.stop.take()?;
-        let _ = stop.reply.send((self.worker.status(), self.worker.in_flight_transfers(LISTED_MAX)));
+        let (worker, in_flight) = (self.worker.status(), self.worker.in_flight_transfers(LISTED_MAX));
+        let _ = stop.reply.send(Stopping { drained, worker, in_flight });
         Some(Exit::Stopped)
     }
 
