@@ -40,7 +40,10 @@ fn books_are_kept_in_every_way() {
 }
 
 /// Seeds that once broke a rule, and what was wrong.
-const FOUND: [(u64, &str); 1] = [(1001, "a gap whose answer was overtaken passed for a store that had forgotten")];
+const FOUND: [(u64, &str); 2] = [
+    (1001, "a gap whose answer was overtaken passed for a store that had forgotten"),
+    (1_007_664, "an old transfer that a restart remembered again took the memory of a newer one of its id along"),
+];
 
 #[test]
 fn what_was_found_stays_mended() {

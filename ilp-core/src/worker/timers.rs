@@ -76,8 +76,10 @@ impl Worker {
         if transfer.outcome != Outcome::Charged {
             self.outgoing.remove(&transfer.key);
         }
-        if transfer.from.account != OWN {
-            self.incoming.remove(&(transfer.from.account, transfer.incoming_id));
+        // A peer may have used the id again since, for another transfer; a log that was read has both.
+        let incoming = (transfer.from.account, transfer.incoming_id);
+        if transfer.from.account != OWN && self.incoming.get(&incoming) == Some(&tag.index) {
+            self.incoming.remove(&incoming);
         }
         if let Some(account) = self.account_mut(transfer.from.account) {
             account.remembered = account.remembered.saturating_sub(1);
