@@ -8,4 +8,6 @@ pub mod flood;
 pub mod hostile;
 pub mod packet;
 pub mod proxy;
+pub mod recovery;
 pub mod show;
+pub mod torture;

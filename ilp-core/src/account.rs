@@ -126,6 +126,9 @@ pub struct AccountConfig {
     pub max_in_flight: u64,
     /// How its peer speaks.
     pub protocol: PeerProtocol,
+    /// What the balance is when the account is opened, in base units: what was settled with its holder before. It counts once, then and
+    /// never again: an account that is there keeps the balance that it has.
+    pub initial_balance: i64,
     /// Address prefixes that lead to it, beside `<connector>.<name>`, which always does.
     pub routes: Vec<ilp_oer::Address>,
 }
@@ -134,6 +137,15 @@ impl AccountConfig {
     /// An account without credit, speaking CLP, with no routes but its own name, and packets up to 1,000,000 base units
     /// and any number of them in flight.
     pub fn new(id: AccountId, asset: Asset) -> Self {
-        Self { id, asset, credit_limit: 0, max_packet: 1_000_000, max_in_flight: u64::MAX, protocol: PeerProtocol::Clp, routes: Vec::new() }
+        Self {
+            id,
+            asset,
+            credit_limit: 0,
+            max_packet: 1_000_000,
+            max_in_flight: u64::MAX,
+            protocol: PeerProtocol::Clp,
+            initial_balance: 0,
+            routes: Vec::new(),
+        }
     }
 }

@@ -44,6 +44,7 @@
 //! ```
 
 mod account;
+pub mod audit;
 mod auth;
 mod collections;
 #[cfg(feature = "conformance")]
@@ -63,9 +64,9 @@ pub mod worker;
 
 pub use account::{AccountConfig, AccountId, Asset, InvalidAccountId, Rate};
 pub use auth::{Authenticator, Tokens};
-pub use event::Event;
+pub use event::{Event, NumberedEvent};
 pub use limits::{InvalidTiming, Limits, Timing};
 pub use receiver::{IncomingPayment, Receiver, Rejection};
 pub use record::CorruptRecord;
 pub use refusal::Refusal;
-pub use worker::AccountError;
+pub use worker::{AccountError, InvalidSettlementId, SettleError, Settlement, SettlementId};

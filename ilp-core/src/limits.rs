@@ -76,12 +76,20 @@ pub struct Limits {
     /// 1,500,000 is 100,000 a second for 15 seconds.
     pub remembered_per_account: u32,
 
+    /// Settlements of one account: their ids are remembered for ever, so that each counts once. Default 10,000, at about 150 bytes each: one
+    /// a day for 27 years.
+    pub settlements_per_account: u32,
     /// Statements about ledger accounts that are kept for one account. Default 16: a peer has a few wallets.
     pub claims_per_account: usize,
 
     // The connector.
     /// Payments to the connector's own addresses that are parked with the embedder's receiver at once.
     pub receiving: u32,
+    /// Events that the embedder hasn't acknowledged; above, nothing more is read from anybody, since the log has to keep them. Default
+    /// 262,144: a second of a busy connector.
+    pub events_unacknowledged: u64,
+    /// Bytes of the log below which it isn't cut. Default 8 MiB: cutting costs a look at all that is remembered.
+    pub log_bytes: usize,
     /// Batches stepped but not durable; above, nothing more is read from anybody.
     pub batches_in_flight: usize,
 }
@@ -116,8 +124,11 @@ impl Default for Limits {
             in_flight_bytes_per_account: 2 << 20,
             in_flight_value_per_account: u64::MAX,
             remembered_per_account: 1_500_000,
+            settlements_per_account: 10_000,
             claims_per_account: 16,
             receiving: 1_024,
+            events_unacknowledged: 262_144,
+            log_bytes: 8 << 20,
             batches_in_flight: 64,
         }
     }

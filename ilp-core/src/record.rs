@@ -5,6 +5,7 @@
 
 use crate::account::AccountId;
 use crate::link::ClaimKind;
+use crate::worker::{Doubts, Tally};
 use bytes::{Buf, BufMut};
 use ilp_oer::TransferId;
 
@@ -23,10 +24,12 @@ pub(crate) struct Leg {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Record<'a> {
+    /// A batch begins: when, by the connector's clock, and how many events lie before it. Only the first record of a batch.
+    BatchBegun { at: i64, events: u64 },
     /// The account exists from here on, in an asset.
     AccountOpened { no: AccountNo, id: AccountId, asset: &'a str },
     /// The account exists no more; what was left went to the connector's own account.
-    AccountClosed { no: AccountNo },
+    AccountClosed { no: AccountNo, id: AccountId, written_off: i128 },
     /// A payment is held: incoming amount taken, outgoing transfer fixed in every byte that leaves.
     Prepared(Prepared<'a>),
     /// The outgoing side is paid, the incoming side owes its answer.
@@ -38,21 +41,39 @@ pub(crate) enum Record<'a> {
     /// The incoming side refused our fulfill. `charged`: it had it in time, so its account stays charged; else the own account takes the loss.
     AnswerRefused { key: TransferId, from: Leg, charged: bool },
     /// The incoming side never answered our fulfill; it stays charged.
-    Unconfirmed { key: TransferId },
+    Unconfirmed { key: TransferId, from: Leg },
     /// An incoming unconditional transfer.
     Charged { from: Leg, id: TransferId, digest: [u8; 16], expires_at: i64 },
     /// The account's peer states something about a ledger account.
     Claimed { no: AccountNo, kind: ClaimKind, subject: &'a str, proof: &'a [u8] },
-    /// A snapshot begins: what follows and everything before is covered when it ends.
-    SnapshotBegun,
+    /// Something was settled outside of the connector: what it owes the holder changes by so much. An id counts once for an account.
+    Settled { no: AccountNo, id: &'a str, amount: i128 },
+    /// The embedder has all events up to this one.
+    EventsAcked { through: u64 },
+    /// A snapshot begins: what follows and everything before is covered when it ends. Account numbers below `numbers` are used up.
+    SnapshotBegun { numbers: AccountNo, events_acked: u64 },
     /// Part of a snapshot: an account as it stands.
     Account(AccountState<'a>),
-    /// Part of a snapshot: the connector's own account in an asset.
-    Own { asset: &'a str, balance: i128 },
+    /// Part of a snapshot: a settlement that the account's sums have in them.
+    SettlementKnown { no: AccountNo, id: &'a str, amount: i128 },
+    /// Part of a snapshot: the connector's own account in an asset. Comes after all accounts.
+    Own { asset: &'a str, balance: i128, closed_settlements: i128 },
     /// Part of a snapshot: a transfer as it stands.
     Transfer(TransferState<'a>),
     /// The snapshot is whole: the log before the batch in which it began isn't needed any more.
     SnapshotEnded,
+}
+
+/// The first record of a batch.
+pub(crate) struct BatchBegun;
+
+impl BatchBegun {
+    /// Sets the time in a batch that begins with the record.
+    pub(crate) fn set_time(blob: &mut [u8], at: i64) {
+        if let Some(place) = blob.get_mut(1..9) {
+            place.copy_from_slice(&at.to_be_bytes());
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,6 +106,7 @@ pub(crate) struct AccountState<'a> {
     pub(crate) id: AccountId,
     pub(crate) asset: &'a str,
     pub(crate) sums: Sums,
+    pub(crate) doubts: Doubts,
 }
 
 /// Where a transfer stands, beside what its `Prepared` record says. `None` for what is only remembered.
@@ -110,15 +132,22 @@ pub struct CorruptRecord {
 impl<'a> Record<'a> {
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         match self {
+            Self::BatchBegun { at, events } => {
+                out.put_u8(16);
+                out.put_i64(*at);
+                out.put_u64(*events);
+            }
             Self::AccountOpened { no, id, asset } => {
                 out.put_u8(1);
                 out.put_u32(*no);
                 put_bytes(out, id.as_bytes());
                 put_bytes(out, asset.as_bytes());
             }
-            Self::AccountClosed { no } => {
+            Self::AccountClosed { no, id, written_off } => {
                 out.put_u8(2);
                 out.put_u32(*no);
+                put_bytes(out, id.as_bytes());
+                out.put_i128(*written_off);
             }
             Self::Prepared(prepared) => {
                 out.put_u8(3);
@@ -147,9 +176,10 @@ impl<'a> Record<'a> {
                 put_leg(out, *from);
                 out.put_u8(u8::from(*charged));
             }
-            Self::Unconfirmed { key } => {
+            Self::Unconfirmed { key, from } => {
                 out.put_u8(8);
                 out.put_slice(key.as_bytes());
+                put_leg(out, *from);
             }
             Self::Charged { from, id, digest, expires_at } => {
                 out.put_u8(9);
@@ -158,7 +188,11 @@ impl<'a> Record<'a> {
                 out.put_slice(digest);
                 out.put_i64(*expires_at);
             }
-            Self::SnapshotBegun => out.put_u8(10),
+            Self::SnapshotBegun { numbers, events_acked } => {
+                out.put_u8(10);
+                out.put_u32(*numbers);
+                out.put_u64(*events_acked);
+            }
             Self::Account(state) => {
                 out.put_u8(11);
                 out.put_u32(state.no);
@@ -175,11 +209,17 @@ impl<'a> Record<'a> {
                 ] {
                     out.put_i128(sum);
                 }
+                let d = &state.doubts;
+                for tally in [d.disputed, d.unconfirmed, d.lost] {
+                    out.put_u64(tally.count);
+                    out.put_i128(tally.amount);
+                }
             }
-            Self::Own { asset, balance } => {
+            Self::Own { asset, balance, closed_settlements } => {
                 out.put_u8(12);
                 put_bytes(out, asset.as_bytes());
                 out.put_i128(*balance);
+                out.put_i128(*closed_settlements);
             }
             Self::Transfer(state) => {
                 out.put_u8(13);
@@ -190,6 +230,18 @@ impl<'a> Record<'a> {
                 out.put_u8(u8::from(state.owed));
             }
             Self::SnapshotEnded => out.put_u8(14),
+            Self::Settled { no, id, amount } => {
+                out.put_u8(17);
+                put_settlement(out, *no, id, *amount);
+            }
+            Self::SettlementKnown { no, id, amount } => {
+                out.put_u8(18);
+                put_settlement(out, *no, id, *amount);
+            }
+            Self::EventsAcked { through } => {
+                out.put_u8(19);
+                out.put_u64(*through);
+            }
             Self::Claimed { no, kind, subject, proof } => {
                 out.put_u8(15);
                 out.put_u32(*no);
@@ -223,15 +275,18 @@ impl<'a> Record<'a> {
     fn decode(rest: &mut &'a [u8]) -> Option<Self> {
         Some(match rest.try_get_u8().ok()? {
             1 => Self::AccountOpened { no: rest.try_get_u32().ok()?, id: AccountId::from_bytes(get_bytes(rest)?)?, asset: get_text(rest)? },
-            2 => Self::AccountClosed { no: rest.try_get_u32().ok()? },
+            2 => {
+                let (no, id) = (rest.try_get_u32().ok()?, AccountId::from_bytes(get_bytes(rest)?)?);
+                Self::AccountClosed { no, id, written_off: rest.try_get_i128().ok()? }
+            }
             3 => Self::Prepared(Prepared::decode(rest)?),
             4 => Self::Fulfilled { key: get_id(rest)?, from: get_leg(rest)?, to: get_leg(rest)?, fulfillment: get_array(rest)? },
             5 => Self::Rejected { key: get_id(rest)?, from: get_leg(rest)?, reason: get_bytes(rest)? },
             6 => Self::AnswerAcked { key: get_id(rest)? },
             7 => Self::AnswerRefused { key: get_id(rest)?, from: get_leg(rest)?, charged: get_bool(rest)? },
-            8 => Self::Unconfirmed { key: get_id(rest)? },
+            8 => Self::Unconfirmed { key: get_id(rest)?, from: get_leg(rest)? },
             9 => Self::Charged { from: get_leg(rest)?, id: get_id(rest)?, digest: get_array(rest)?, expires_at: rest.try_get_i64().ok()? },
-            10 => Self::SnapshotBegun,
+            10 => Self::SnapshotBegun { numbers: rest.try_get_u32().ok()?, events_acked: rest.try_get_u64().ok()? },
             11 => {
                 let (no, id) = (rest.try_get_u32().ok()?, AccountId::from_bytes(get_bytes(rest)?)?);
                 let asset = get_text(rest)?;
@@ -244,9 +299,14 @@ impl<'a> Record<'a> {
                     outgoing_unconditional: sum()?,
                     settlements: sum()?,
                 };
-                Self::Account(AccountState { no, id, asset, sums })
+                let mut tally = || Some(Tally { count: rest.try_get_u64().ok()?, amount: rest.try_get_i128().ok()? });
+                let doubts = Doubts { disputed: tally()?, unconfirmed: tally()?, lost: tally()? };
+                Self::Account(AccountState { no, id, asset, sums, doubts })
             }
-            12 => Self::Own { asset: get_text(rest)?, balance: rest.try_get_i128().ok()? },
+            12 => {
+                let (asset, balance) = (get_text(rest)?, rest.try_get_i128().ok()?);
+                Self::Own { asset, balance, closed_settlements: rest.try_get_i128().ok()? }
+            }
             13 => Self::Transfer(TransferState {
                 prepared: Prepared::decode(rest)?,
                 outcome: rest.try_get_u8().ok()?,
@@ -265,6 +325,10 @@ impl<'a> Record<'a> {
                 };
                 Self::Claimed { no, kind, subject: get_text(rest)?, proof: get_bytes(rest)? }
             }
+            16 => Self::BatchBegun { at: rest.try_get_i64().ok()?, events: rest.try_get_u64().ok()? },
+            17 => Self::Settled { no: rest.try_get_u32().ok()?, id: get_text(rest)?, amount: rest.try_get_i128().ok()? },
+            18 => Self::SettlementKnown { no: rest.try_get_u32().ok()?, id: get_text(rest)?, amount: rest.try_get_i128().ok()? },
+            19 => Self::EventsAcked { through: rest.try_get_u64().ok()? },
             _ => return None,
         })
     }
@@ -296,6 +360,12 @@ impl<'a> Prepared<'a> {
             packet: get_bytes(rest)?,
         })
     }
+}
+
+fn put_settlement(out: &mut Vec<u8>, no: AccountNo, id: &str, amount: i128) {
+    out.put_u32(no);
+    put_bytes(out, id.as_bytes());
+    out.put_i128(amount);
 }
 
 fn put_leg(out: &mut Vec<u8>, leg: Leg) {

@@ -6,9 +6,11 @@ pub mod models;
 mod network;
 mod peer;
 mod peer2017;
+mod scratch;
 pub mod sim;
 
 pub use clock::JumpingClock;
 pub use network::{Network, id_of, preimage};
 pub use peer::{RawPeer, Seen};
 pub use peer2017::{Peer2017, text};
+pub use scratch::Scratch;

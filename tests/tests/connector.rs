@@ -130,6 +130,11 @@ async fn events_say_what_happens_and_a_reader_that_is_behind_stops_the_reading()
     use ilp_core::Event;
     let (sender, mut events) = tokio::sync::mpsc::channel(1);
     let network = Network::with(|builder| builder.events(sender)).await;
+    let accounts = network.connector.status().await.unwrap().worker.accounts.len();
+    for number in (1..).take(accounts) {
+        let told = events.recv().await.unwrap();
+        assert!(matches!(told.event, Event::AccountOpened { .. }) && told.number == Some(number), "{told:?}");
+    }
     let mut alice = network.login("alice").await;
     let mut bob = network.login("bob").await;
     let expires_at = network.connector.now().saturating_add_millis(10_000);
@@ -149,7 +154,7 @@ async fn events_say_what_happens_and_a_reader_that_is_behind_stops_the_reading()
     assert_eq!(network.connector.status().await.unwrap().worker.counters.accepted, 2, "it read on");
     let mut accepted = 0;
     while accepted < 4 {
-        let Some(Event::Accepted { from, to, incoming_amount, .. }) = events.recv().await else { panic!() };
+        let Event::Accepted { from, to, incoming_amount, .. } = events.recv().await.unwrap().event else { panic!() };
         assert_eq!((from.unwrap().name(), to.unwrap().name(), incoming_amount.get()), ("alice", "bob", 10));
         accepted += 1;
     }

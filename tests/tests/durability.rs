@@ -52,6 +52,19 @@ async fn while_commits_are_held_nothing_that_depends_on_them_is_seen_on_any_sock
 }
 
 #[tokio::test]
+async fn a_stop_while_the_store_takes_nothing_says_that_not_all_is_durable() {
+    let network = Network::start().await;
+    network.store.hold();
+    let (connector, bob) = (network.connector, ilp_core::AccountId::new(1, "bob").unwrap());
+    let id = "wire".parse().unwrap();
+    // Asked for, and given up: it waits for the store.
+    let settled = tokio::time::timeout(Duration::from_millis(20), connector.settle(&bob, 5, &id)).await;
+    assert!(settled.is_err());
+    let report = connector.stop(Duration::from_millis(50)).await;
+    assert_eq!((report.drained, report.worker.map(|worker| worker.in_flight)), (false, Some(0)));
+}
+
+#[tokio::test]
 async fn a_refusal_waits_for_the_batches_before_it() {
     let network = Network::start().await;
     let mut alice = network.login("alice").await;

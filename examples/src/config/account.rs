@@ -50,7 +50,7 @@ pub(super) struct AccountRead {
     pub(super) done: Option<Account>,
 }
 
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 17] = [
     "name",
     "parallelism",
     "asset",
@@ -58,6 +58,7 @@ const KEYS: [&str; 16] = [
     "credit_limit",
     "max_packet",
     "max_in_flight",
+    "initial_balance",
     "protocol",
     "token",
     "url",
@@ -94,6 +95,7 @@ fn read_one(section: Section<'_>, context: Context<'_>, own: Option<&Address>, p
     if let Some(max) = max_in_flight.as_ref().filter(|max| max.value == 0) {
         problems.error(&max.at, section.say("max_in_flight is 0: no payment could pass; write what all undecided ones may add up to"));
     }
+    let initial_balance = section.signed("initial_balance", problems);
     let protocol = read_protocol(&section, problems);
     let token = token::read(&section, context, problems);
     let routes = read_routes(&section, context, problems);
@@ -109,6 +111,7 @@ fn read_one(section: Section<'_>, context: Context<'_>, own: Option<&Address>, p
         config.credit_limit = credit_limit.unwrap_or(config.credit_limit);
         config.max_packet = max_packet.map_or(config.max_packet, |max| max.value);
         config.max_in_flight = max_in_flight.map_or(config.max_in_flight, |max| max.value);
+        config.initial_balance = initial_balance.unwrap_or(config.initial_balance);
         config.protocol = protocol?;
         config.routes = routes.iter().map(|route| route.value.clone()).collect();
         if (dials.is_some() && dial.is_none()) || (section.get("certificate").is_some() && certificate.is_none()) {

@@ -32,7 +32,7 @@ impl Field<'_> {
 
 type Key = (&'static str, fn(&mut Limits) -> Field<'_>);
 
-const KEYS: [Key; 25] = [
+const KEYS: [Key; 28] = [
     ("frame_bytes", |l| Field::Usize(&mut l.frame_bytes)),
     ("entries_per_packet", |l| Field::Usize(&mut l.entries_per_packet)),
     ("undecodable_packets", |l| Field::U64(&mut l.undecodable_packets)),
@@ -55,8 +55,11 @@ const KEYS: [Key; 25] = [
     ("in_flight_bytes_per_account", |l| Field::Usize(&mut l.in_flight_bytes_per_account)),
     ("in_flight_value_per_account", |l| Field::U64(&mut l.in_flight_value_per_account)),
     ("remembered_per_account", |l| Field::U32(&mut l.remembered_per_account)),
+    ("settlements_per_account", |l| Field::U32(&mut l.settlements_per_account)),
     ("claims_per_account", |l| Field::Usize(&mut l.claims_per_account)),
     ("receiving", |l| Field::U32(&mut l.receiving)),
+    ("events_unacknowledged", |l| Field::U64(&mut l.events_unacknowledged)),
+    ("log_bytes", |l| Field::Usize(&mut l.log_bytes)),
     ("batches_in_flight", |l| Field::Usize(&mut l.batches_in_flight)),
 ];
 

@@ -8,9 +8,11 @@ mod cross;
 mod files;
 mod limits;
 mod listen;
+mod place;
 mod problem;
 mod rate;
 mod section;
+mod store;
 mod tls;
 mod token;
 mod values;
@@ -18,6 +20,7 @@ mod values;
 pub use account::{Account, Dial};
 pub use listen::{Listen, ListenUrl};
 pub use problem::{Place, Problem, Problems, Severity};
+pub use store::{DIRECTORY, Directory, SOCKET, Socket, Store};
 pub use tls::ServerTls;
 pub use token::Token;
 
@@ -38,6 +41,8 @@ pub struct Config {
     pub allow_production: bool,
     /// Where the books are kept.
     pub store: Store,
+    /// Where the operator's commands are answered, if they are.
+    pub admin: Option<Socket>,
     /// How much of anything peers may use.
     pub limits: Limits,
     /// Where peers can connect.
@@ -46,13 +51,6 @@ pub struct Config {
     pub accounts: Vec<Account>,
     /// Fixed rates between assets.
     pub rates: Vec<Rate>,
-}
-
-/// Where the books are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Store {
-    /// In memory: they are gone when the process ends.
-    Memory,
 }
 
 /// What came of reading a file.
@@ -82,6 +80,31 @@ pub fn check(text: &str, file: &Path, variables: Variables<'_>) -> Checked {
     let (config, list) = read(text, file.parent().unwrap_or(Path::new("")), variables);
     let problems = Problems { file: file.to_owned(), list };
     Checked { config: config.filter(|_| problems.is_usable()), problems }
+}
+
+/// Reads no more of a file than where its books and its socket are: for commands that need neither tokens nor certificates.
+pub fn locate(file: &Path) -> Result<(Store, Option<Socket>), Problems> {
+    let text = match std::fs::read(file).map(String::from_utf8) {
+        Ok(Ok(text)) => text,
+        Ok(Err(_)) => return Err(unreadable(file, "is not UTF-8 text").problems),
+        Err(error) => return Err(unreadable(file, &format!("can't be read: {error}")).problems),
+    };
+    let mut problems = Collector::new(&text);
+    let (table, syntax) = DeTable::parse_recoverable(&text);
+    for error in &syntax {
+        problems.error(&error.span().unwrap_or(0..0), error.message());
+    }
+    let mut others = Collector::new(&text);
+    let folder = file.parent().unwrap_or(Path::new(""));
+    let top = Section::new(String::new(), 0..0, table.get_ref(), &KEYS, &mut others);
+    let store = store::read(&top, folder, &mut problems);
+    let admin = store::read_socket(&top, store.as_ref(), folder, &mut problems);
+    // Whether the places can be used shows when they are.
+    let list = problems.into_list().into_iter().filter(|problem| problem.severity == Severity::Error).collect::<Vec<_>>();
+    match (store, admin) {
+        (Some(store), Some(admin)) if list.is_empty() => Ok((store, admin)),
+        _ => Err(Problems { file: file.to_owned(), list }),
+    }
 }
 
 fn unreadable(file: &Path, why: &str) -> Checked {
@@ -115,7 +138,7 @@ fn read(text: &str, folder: &Path, variables: Variables<'_>) -> (Option<Config>,
     (config, list)
 }
 
-const KEYS: [&str; 7] = ["address", "allow_production", "store", "limits", "listen", "account", "rate"];
+const KEYS: [&str; 8] = ["address", "allow_production", "store", "admin", "limits", "listen", "account", "rate"];
 
 fn read_top<'t>(table: &'t DeTable<'t>, folder: &Path, variables: Variables<'_>, problems: &mut Collector<'_>) -> Option<Config> {
     let top = Section::new(String::new(), 0..0, table, &KEYS, problems);
@@ -126,7 +149,8 @@ fn read_top<'t>(table: &'t DeTable<'t>, folder: &Path, variables: Variables<'_>,
         let checked = values::address(address.value, allow_production);
         checked.map_err(|why| problems.error(&address.at, format!("address {why}"))).ok()
     });
-    let store = read_store(&top, problems);
+    let store = store::read(&top, folder, problems);
+    let admin = store::read_socket(&top, store.as_ref(), folder, problems);
     let limits = limits::read(&top, problems);
     let (listen, listen_complete) = listen::read(&top, context, problems);
     let accounts = account::read(&top, context, address.as_ref(), problems);
@@ -142,34 +166,12 @@ fn read_top<'t>(table: &'t DeTable<'t>, folder: &Path, variables: Variables<'_>,
         address: address?,
         allow_production,
         store: store?,
+        admin: admin?,
         limits,
         listen: listen.into_iter().map(|listen| listen.value).collect(),
         accounts: accounts.into_iter().filter_map(|account| account.done).collect(),
         rates: rates.into_iter().map(|rate| rate.value).collect(),
     })
-}
-
-fn read_store(top: &Section<'_>, problems: &mut Collector<'_>) -> Option<Store> {
-    let Some(value) = top.get("store") else { return Some(Store::Memory) };
-    let Some(table) = value.get_ref().as_table() else {
-        top.wrong_type("store", "a table: [store] as a line of its own, then kind = \"memory\"", value, problems);
-        return None;
-    };
-    let section = Section::new("store".into(), value.span(), table, &["kind"], problems);
-    let kind = section.required_text("kind", "write kind = \"memory\"", problems)?;
-    let why = match kind.value {
-        "memory" => return Some(Store::Memory),
-        "embedded" | "redis" => {
-            format!("kind \"{}\" doesn't exist yet: write \"memory\", and know that the books are gone when the process ends", kind.value)
-        }
-        other => {
-            let near = values::nearest(other, &["memory", "embedded", "redis"]);
-            let hint = near.map(|near| format!("did you mean \"{near}\"?")).unwrap_or_else(|| "write \"memory\"".into());
-            format!("kind is \"{}\", which is no store; {hint}", values::shown(other))
-        }
-    };
-    problems.error(&kind.at, section.say(&why));
-    None
 }
 
 #[cfg(test)]

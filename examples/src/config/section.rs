@@ -101,6 +101,13 @@ impl<'t> Section<'t> {
         }
     }
 
+    /// An i64, as a decimal text or an integer.
+    pub(super) fn signed(&self, key: &str, problems: &mut Collector<'_>) -> Option<i64> {
+        let value = self.get(key)?;
+        let signed = values::signed(value.get_ref());
+        signed.map_err(|why| problems.error(&value.span(), self.say(&format!("{key} {why}")))).ok()
+    }
+
     /// An integer from 0 to 255.
     pub(super) fn small(&self, key: &str, problems: &mut Collector<'_>) -> Option<Located<u8>> {
         let value = self.get(key)?;

@@ -51,7 +51,9 @@ fn a_good_file_has_no_problems_and_defaults_where_it_says_nothing() {
     let (config, list) = read(GOOD, Path::new(""), &variables);
     assert_eq!(list, []);
     let config = config.unwrap();
-    assert_eq!((config.address.as_str(), config.allow_production, config.store), ("test.ann", false, Store::Memory));
+    assert_eq!((config.address.as_str(), config.allow_production), ("test.ann", false));
+    assert_eq!(config.store, Store::Embedded(Directory { path: "books".into(), place: None }));
+    assert_eq!(config.admin, Some(Socket { path: "books/admin.sock".into(), place: None }));
     let account = &config.accounts[0];
     assert_eq!(account.config, ilp_core::AccountConfig::new(account.config.id.clone(), ilp_core::Asset::new("XRP", 6)));
     assert_eq!((account.config.id.name(), account.config.id.parallelism(), account.login.as_str()), ("bob", 1, "bob"));
@@ -137,6 +139,18 @@ fn every_limit_can_be_set_by_its_name() {
 }
 
 #[test]
+fn the_sample_has_every_limit_and_its_default() {
+    let sample = include_str!("../../connector.toml");
+    let (_, from) = sample.split_once("# [limits]\n").unwrap();
+    let lines: Vec<&str> = from.lines().map_while(|line| line.strip_prefix("# ")).collect();
+    for name in limits::names() {
+        assert!(lines.iter().any(|line| line.starts_with(&format!("{name} = "))), "{name}");
+    }
+    let (config, list) = read(&format!("{GOOD}\n[limits]\n{}", lines.join("\n")), Path::new(""), &variables);
+    assert_eq!((list, config.unwrap().limits), (Vec::new(), Limits::default()));
+}
+
+#[test]
 fn where_we_dial_our_login_is_the_end_of_our_address() {
     let text = GOOD.replace("test.ann", "test.bob.ann").replace("scale = 6", "scale = 6\nurl = \"wss://bob.example\"");
     let (config, list) = read(&text, Path::new(""), &variables);
@@ -181,17 +195,25 @@ fn an_unknown_key_is_an_error_with_the_nearest_name() {
                 "scale = 6\nfrobnicate = 1",
                 "10:1: error: account \"bob\": unknown key \"frobnicate\"; there are: name, parallelism, ",
             ),
-            ("[[listen]]", "[[lisen]]", "3:3: error: unknown key \"lisen\"; did you mean \"listen\"?"),
             ("[[listen]]", "[[listen]]\ncerts = 1", "4:1: error: listen 1: unknown key \"certs\"; did you mean \"cert\"?"),
             ("address = \"test.ann\"", "address = \"test.ann\"\nallow_prod = true", "2:1: error: unknown key \"allow_prod\"; "),
-            ("[[listen]]", "[store]\nkind = \"memory\"\npath = 1\n[[listen]]", "5:1: error: store: unknown key \"path\"; there are: kind"),
-        ][..3],
+            (
+                "[[listen]]",
+                "[store]\nkind = \"memory\"\nplace = 1\n[[listen]]",
+                "5:1: error: store: unknown key \"place\"; there are: kind, path",
+            ),
+        ][..],
     );
     let found = problems(&GOOD.replace("[[listen]]", "[[lisen]]"));
     assert!(found[0].starts_with("3:3: error: unknown key \"lisen\"; did you mean \"listen\"?"), "{found:?}");
     check(&[
         ("[[listen]]", "[[listen]]\ncertt = 1", "4:1: error: listen 1: unknown key \"certt\"; did you mean \"cert\"?"),
-        ("[[listen]]", "[store]\nkind = \"memory\"\npath = 1\n[[listen]]", "5:1: error: store: unknown key \"path\"; there are: kind"),
+        (
+            "[[listen]]",
+            "[store]\nkind = \"memory\"\nplace = 1\n[[listen]]",
+            "5:1: error: store: unknown key \"place\"; there are: kind, path",
+        ),
+        ("[[listen]]", "[admin]\nsock = 1\n[[listen]]", "4:1: error: admin: unknown key \"sock\"; did you mean \"socket\"?"),
         ("[[listen]]", "[[rat]]\n[[listen]]", "3:3: error: unknown key \"rat\"; did you mean \"rate\"?"),
     ]);
 }
@@ -271,15 +293,98 @@ fn a_wrong_value_is_shown_with_its_place_and_what_it_should_be() {
             ("scale = 6", "scale = 6\nurl = \"ws://localhost:1\"\nca = \"x\"", "11:6: error: account \"bob\": ca isn't used by ws://"),
             ("scale = 6", "scale = 6\nlogin = \"\"", "10:9: error: account \"bob\": login is empty"),
             ("[[listen]]", "[store]\nkind = \"redis\"\n[[listen]]", "4:8: error: store: kind \"redis\" doesn't exist yet"),
-            ("[[listen]]", "[store]\nkind = \"embedded\"\n[[listen]]", "4:8: error: store: kind \"embedded\" doesn't exist yet"),
+            ("[[listen]]", "[store]\nkind = \"memory\"\npath = \"a\"\n[[listen]]", "5:8: error: store: path is for kind = \"embedded\""),
+            ("[[listen]]", "[store]\nkind = \"embedded\"\npath = \"\"\n[[listen]]", "5:8: error: store: path is empty"),
+            ("[[listen]]", "[store]\nkind = \"embedded\"\npath = 5\n[[listen]]", "5:8: error: store: path must be a text"),
+            ("[[listen]]", "[admin]\nsocket = 5\n[[listen]]", "4:10: error: admin: socket must be a text"),
+            ("[[listen]]", "admin = 5\n[[listen]]", "3:9: error: admin must be a table"),
             (
                 "[[listen]]",
                 "[store]\nkind = \"memroy\"\n[[listen]]",
                 "4:8: error: store: kind is \"memroy\", which is no store; did you mean \"memory\"?",
             ),
             ("[[account]]", "[account]", "6:1: error: there can be several account entries: write [[account]]"),
-        ][..28],
+        ][..],
     );
+}
+
+#[test]
+fn books_are_beside_the_file_if_it_does_not_say_where() {
+    let folder = folder("books");
+    let read = |text: &str| read(&format!("{GOOD}\n{text}"), &folder, &variables);
+    let (config, list) = read("[store]\nkind = \"embedded\"\npath = \"a/b\"");
+    assert_eq!(list, []);
+    let config = config.unwrap();
+    assert_eq!(config.store, Store::Embedded(Directory { path: folder.join("a/b"), place: Some(Place { line: 14, column: 8 }) }));
+    assert_eq!(config.admin, Some(Socket { path: folder.join("a/b/admin.sock"), place: None }));
+    let (config, list) = read("[store]\nkind = \"memory\"");
+    assert_eq!((list, config.unwrap().admin), (Vec::new(), None), "there is no place for it");
+    for (text, admin) in [
+        ("[admin]\nsocket = \"none\"", None),
+        ("[admin]\nsocket = \"s\"", Some(Socket { path: folder.join("s"), place: Some(Place { line: 13, column: 10 }) })),
+        ("[admin]", Some(Socket { path: folder.join("books/admin.sock"), place: None })),
+    ] {
+        set_mode(&folder, 0o700);
+        let (config, list) = read(text);
+        assert_eq!((list, config.unwrap().admin), (Vec::new(), admin), "{text}");
+    }
+    assert!(!folder.join("books").exists(), "nothing is made by looking");
+}
+
+#[cfg(unix)]
+fn set_mode(path: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[cfg(unix)]
+#[test]
+fn a_place_where_books_can_not_be_is_found_without_trying() {
+    let folder = folder("places");
+    set_mode(&folder, 0o755);
+    std::fs::write(folder.join("file"), "").unwrap();
+    std::fs::create_dir_all(folder.join("open")).unwrap();
+    set_mode(&folder.join("open"), 0o755);
+    let long = "l".repeat(120);
+    for (text, expected) in [
+        ("[store]\nkind = \"embedded\"\npath = \"file\"", "14:8: error: store: path…file can't hold the books: it is a file"),
+        ("[store]\nkind = \"embedded\"\npath = \"file/a/b\"", "14:8: error: store: path…a part of its path is a file"),
+        ("[store]\nkind = \"embedded\"\npath = \"open\"", "14:8: error: admin: socket…other users may enter…run chmod 700"),
+        ("[admin]\nsocket = \"s\"", "13:10: error: admin: socket…other users may enter"),
+        (&format!("[admin]\nsocket = \"{long}\""), "13:10: error: admin: socket…the system takes 103"),
+    ] {
+        let found = problems_in(&format!("{GOOD}\n{text}"), &folder);
+        let mut rest = found[0].as_str();
+        for part in expected.split('…') {
+            rest = rest.split_once(part).unwrap_or_else(|| panic!("{text}: {part:?} in {found:?}")).1;
+        }
+        assert_eq!(found.len(), 1, "{text}: {found:?}");
+    }
+    let mut names: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["file", "open"], "nothing is made by looking");
+}
+
+#[test]
+fn an_initial_balance_may_be_negative() {
+    for (text, balance) in [("\"-5\"", -5), ("-5", -5), ("\"9223372036854775807\"", i64::MAX), ("0", 0)] {
+        let (config, list) = read(&GOOD.replace("scale = 6", &format!("scale = 6\ninitial_balance = {text}")), Path::new(""), &variables);
+        assert_eq!(list, []);
+        assert_eq!(config.unwrap().accounts[0].config.initial_balance, balance);
+    }
+    check(&[
+        (
+            "scale = 6",
+            "scale = 6\ninitial_balance = 1.5",
+            "10:19: error: account \"bob\": initial_balance is 1.5, but must be a whole number",
+        ),
+        ("scale = 6", "scale = 6\ninitial_balance = \"--5\"", "10:19: error: account \"bob\": initial_balance is \"--5\", but must be"),
+        (
+            "scale = 6",
+            "scale = 6\ninitial_balance = \"9223372036854775808\"",
+            "10:19: error: account \"bob\": initial_balance is 9223372036854775808, out of range",
+        ),
+    ]);
 }
 
 #[test]

@@ -36,6 +36,24 @@ pub(super) fn number(value: &DeValue<'_>, max: u64) -> Number {
     }
 }
 
+/// A whole number that may be negative, as a decimal text or an integer.
+pub(super) fn signed(value: &DeValue<'_>) -> Result<i64, String> {
+    let (text, radix) = match value {
+        DeValue::String(text) => (text.as_ref(), 10),
+        DeValue::Integer(integer) => (integer.as_str(), integer.radix()),
+        DeValue::Float(float) => {
+            return Err(format!("is {}, but must be a whole number of base units, without a point or exponent", float.as_str()));
+        }
+        other => return Err(format!("must be a whole number of base units, not {}", type_name(other))),
+    };
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if digits.is_empty() || !digits.chars().all(|c| c.is_digit(radix)) {
+        return Err(format!("is \"{}\", but must be a whole number: digits only, with a - in front if it is negative", shown(text)));
+    }
+    let out_of_range = |_| format!("is {}, out of range: it must be from {} to {}", shown(text), i64::MIN, i64::MAX);
+    i64::from_str_radix(text, radix).map_err(out_of_range)
+}
+
 /// An asset code: `XRP`, `EUR`, …
 pub(super) fn asset_code(code: &str) -> Result<(), String> {
     if code.contains('/') {

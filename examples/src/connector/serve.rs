@@ -1,17 +1,41 @@
 //! A connector from a configuration, from start to stop.
 
+use super::admin::desk::Desk;
+#[cfg(unix)]
+use super::admin::{server::Server, socket::Socket};
+use super::reload::reload;
 use super::signals::Signal;
+use super::store::{OpenedStore, in_full};
+use super::watch::Watched;
 use super::{Exit, Log, Signals};
-use crate::config::{self, Checked, Config, Store};
-use crate::show::{Table, counted, units};
+use crate::config::{Config, Place, Store};
+use crate::show::{self, Table, counted, units};
 use ilp_core::Tokens;
-use ilp_core::runtime::{Connector, ConnectorBuilder, Notice, StopReport};
-use ilp_core::store::MemoryStore;
+use ilp_core::runtime::{Connector, ConnectorBuilder, Notice, StartError, StopReport};
+use ilp_core::worker::OpenError;
 use ilp_plugins::clp::{ClpDialler, ClpListener};
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// The one slot of the store that the command uses.
+pub(super) const SLOT: &str = "slot-0";
+
+/// How long the stop waits for what operators have asked just before.
+const ADMIN_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long closing the books may take.
+const CLOSE_MAX: Duration = Duration::from_secs(5);
+
+/// A connector at work, and what belongs to it.
+struct Running {
+    connector: Arc<Connector>,
+    #[cfg(unix)]
+    admin: Option<Server>,
+    store: OpenedStore,
+    watched: Watched,
+}
 
 /// Runs until a signal comes, then drains for at most `patience`.
 pub(super) async fn serve(config: Config, file: &Path, patience: Duration, log: Log) -> Exit {
@@ -21,26 +45,18 @@ pub(super) async fn serve(config: Config, file: &Path, patience: Duration, log: 
     };
     // Every connection is an open file; shells allow few by default, more on request. With fewer it works, for fewer peers.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
-    // Before anything is said: a second connector on the same ports shall end with one message.
-    let listeners = match listen(&config, file).await {
-        Ok(listeners) => listeners,
-        Err(why) => return cannot_start(&log, &why),
-    };
-    let places: Vec<String> = listeners.iter().map(ClpListener::url).collect();
-    let notices = log.clone();
     let tokens = Arc::new(Tokens::new());
-    let mut builder = build(&config, &tokens).on_notice(move |notice| match notice {
-        Notice::Disconnected { account: None, .. } | Notice::AuthenticationFailed { .. } => notices.stranger(notice),
-        _ => notices.line(notice),
-    });
-    for listener in listeners {
-        builder = builder.endpoint(listener);
-    }
-    // Before the start, so that what happens on these places comes after them.
-    say_places(&config, &places, &log);
-    let connector = match builder.start().await {
-        Ok(connector) => connector,
-        Err(error) => return cannot_start(&log, &error.to_string()),
+    let started = tokio::select! {
+        started = start(&config, file, &tokens, &log) => started,
+        // Large books take a while.
+        signal = signals.stop() => {
+            log.line(format_args!("{signal}: stopped before it was started"));
+            return Exit::Interrupted;
+        }
+    };
+    let (running, places) = match started {
+        Ok(started) => started,
+        Err(why) => return cannot_start(&log, &why),
     };
     log.line(format_args!("connector {} is running", config.address));
     let signal = loop {
@@ -49,7 +65,90 @@ pub(super) async fn serve(config: Config, file: &Path, patience: Duration, log: 
             Signal::Reload => reload(&config, &tokens, &places, file, &log),
         }
     };
-    stop(connector, signal, patience, &mut signals, &log).await
+    stop(running, signal, patience, &mut signals, &log).await
+}
+
+async fn start(config: &Config, file: &Path, tokens: &Arc<Tokens>, log: &Log) -> Result<(Running, Vec<String>), String> {
+    // Before anything is said: a second connector on the same ports shall end with one message.
+    let listeners = listen(config, file).await?;
+    let store = open_store(config, file).await?;
+    #[cfg(unix)]
+    let socket = match &config.admin {
+        Some(socket) => Some(Socket::bind(&socket.path).map_err(|error| format!("{error}{}", at(socket.place, file)))?),
+        None => None,
+    };
+    let watched = Watched::new(store.clone(), log.clone());
+    let notices = log.clone();
+    let mut builder = build(config, tokens).store(watched.clone()).on_notice(move |notice| say_notice(&notice, &notices));
+    let places: Vec<String> = listeners.iter().map(ClpListener::url).collect();
+    for listener in listeners {
+        builder = builder.endpoint(listener);
+    }
+    // Before the start, so that what happens on these places comes after them.
+    say_books(config, file, log);
+    say_places(config, &places, log);
+    let connector = builder.start().await.map_err(|error| explain(&error))?;
+    let connector = Arc::new(connector);
+    #[cfg(unix)]
+    let admin = socket.map(|socket| {
+        let desk = Desk::new(connector.clone(), store.clone(), watched.clone(), SLOT);
+        Server::start(socket, Arc::new(desk), log.clone())
+    });
+    let running = Running {
+        connector,
+        #[cfg(unix)]
+        admin,
+        store,
+        watched,
+    };
+    Ok((running, places))
+}
+
+/// Reads the whole file, so not here.
+async fn open_store(config: &Config, file: &Path) -> Result<OpenedStore, String> {
+    let (store, place) = match &config.store {
+        Store::Memory => (config.store.clone(), None),
+        Store::Embedded(directory) => (config.store.clone(), directory.place),
+    };
+    let opened = tokio::task::spawn_blocking(move || OpenedStore::open(&store)).await;
+    match opened {
+        Ok(Ok(store)) => Ok(store),
+        Ok(Err(error)) => Err(format!("{}{}", in_full(&error), at(place, file))),
+        Err(error) => Err(format!("opening the books has broken down: {error}")),
+    }
+}
+
+fn at(place: Option<Place>, file: &Path) -> String {
+    place.map_or_else(String::new, |place| format!(" ({}:{}:{})", file.display(), place.line, place.column))
+}
+
+/// What keeps it from starting, and what to do if that isn't plain.
+fn explain(error: &StartError) -> String {
+    let hint = match error {
+        StartError::Open(OpenError::Log { .. }) => {
+            ": the books are whole but can't be understood, perhaps because a newer version wrote them: use that version, or restore a backup"
+        }
+        _ => "",
+    };
+    format!("{}{hint}", in_full(error))
+}
+
+fn say_notice(notice: &Notice, log: &Log) {
+    match notice {
+        Notice::Disconnected { account: None, .. } | Notice::AuthenticationFailed { .. } => log.stranger(notice),
+        // Said by whoever watches the store, and not each time.
+        Notice::CommitUnknown { .. } => {}
+        Notice::Opened { slot, epoch, batches, bytes, in_flight, remembered, took } => log.line(format_args!(
+            "{slot} opened: epoch {}, {} batches, {} of log read, {} in flight, {} remembered, {}",
+            show::count(*epoch),
+            show::count(*batches),
+            show::bytes(*bytes),
+            show::count(u64::try_from(*in_flight).unwrap_or(u64::MAX)),
+            show::count(u64::try_from(*remembered).unwrap_or(u64::MAX)),
+            show::duration(*took),
+        )),
+        _ => log.line(notice),
+    }
 }
 
 async fn listen(config: &Config, file: &Path) -> Result<Vec<ClpListener>, String> {
@@ -72,9 +171,6 @@ async fn listen(config: &Config, file: &Path) -> Result<Vec<ClpListener>, String
 
 fn build(config: &Config, tokens: &Arc<Tokens>) -> ConnectorBuilder {
     let mut builder = Connector::builder(config.address.as_str()).allow_production(config.allow_production).limits(config.limits.clone());
-    builder = match config.store {
-        Store::Memory => builder.store(MemoryStore::new()),
-    };
     for account in &config.accounts {
         let (id, protocol) = (account.config.id.clone(), account.config.protocol);
         builder = builder.account(account.config.clone());
@@ -96,55 +192,23 @@ fn build(config: &Config, tokens: &Arc<Tokens>) -> ConnectorBuilder {
     builder.authenticator(tokens.clone())
 }
 
-/// Takes certificates and keys from their files again; connections that are there go on with what they have. All of them, or none.
-fn reload(config: &Config, tokens: &Tokens, places: &[String], file: &Path, log: &Log) {
-    let Checked { config: again, problems } = config::load(file, &|name| std::env::var_os(name));
-    for problem in problems.to_string().lines() {
-        log.line(problem);
+fn say_books(config: &Config, file: &Path, log: &Log) {
+    match &config.store {
+        Store::Memory => log.line("the books are in memory: they are gone when this process ends"),
+        Store::Embedded(directory) if directory.place.is_none() => log.line(format_args!(
+            "the books are in {}, beside the configuration, since {} names no other directory",
+            directory.path.display(),
+            file.display()
+        )),
+        Store::Embedded(directory) => log.line(format_args!("the books are in {}", directory.path.display())),
     }
-    let Some(mut again) = again else {
-        log.line("SIGHUP: the certificates stay as they were");
-        return;
-    };
-    let (mut listeners, mut dialled, mut pinned) = (0, 0, 0);
-    for (listen, place) in config.listen.iter().zip(places) {
-        let Some(tls) = &listen.tls else { continue };
-        // Each stands for one, in the order of the file: several may ask for any free port.
-        let same = again.listen.iter().position(|other| other.url == listen.url && other.parallelism == listen.parallelism);
-        if let Some(with) = same.map(|same| again.listen.remove(same)).and_then(|same| same.tls) {
-            tls.config.replace(&with.config);
-            log.line(format_args!("SIGHUP: the certificate on {place} is {}", with.certificate));
-            listeners += 1;
-        }
+    match &config.admin {
+        Some(socket) => log.line(format_args!("commands are answered at {}", socket.path.display())),
+        None => log.line("commands aren't answered: no socket in [admin]"),
     }
-    for account in &config.accounts {
-        let id = &account.config.id;
-        let Some(same) = again.accounts.iter().find(|other| other.config.id == *id) else { continue };
-        match (&account.dial, &same.dial) {
-            (Some(dial), Some(with)) => {
-                dial.tls.replace(&with.tls);
-                dialled += usize::from(dial.url.is_tls());
-            }
-            (None, None) => {
-                let (login, token) = (account.login.as_bytes(), account.token.as_bytes());
-                tokens.insert_with_certificate(login, id.clone(), account.config.protocol, token, same.certificate);
-                pinned += usize::from(same.certificate.is_some());
-            }
-            _ => {}
-        }
-    }
-    log.line(format_args!(
-        "SIGHUP: certificates read again for {}, {} that we dial and {}; nothing else is",
-        counted(listeners, "listener"),
-        counted(dialled, "peer"),
-        counted(pinned, "pinned account"),
-    ));
 }
 
 fn say_places(config: &Config, places: &[String], log: &Log) {
-    match config.store {
-        Store::Memory => log.line("the books are in memory: they are gone when this process ends"),
-    }
     for account in &config.accounts {
         if let Some(dial) = &account.dial {
             log.line(format_args!("dialling account {} at {}", account.config.id, dial.url));
@@ -161,20 +225,42 @@ fn say_places(config: &Config, places: &[String], log: &Log) {
     }
 }
 
-async fn stop(connector: Connector, signal: &str, patience: Duration, signals: &mut Signals, log: &Log) -> Exit {
-    let seconds = crate::show::duration(patience);
+async fn stop(running: Running, signal: &str, patience: Duration, signals: &mut Signals, log: &Log) -> Exit {
+    let seconds = show::duration(patience);
     log.line(format_args!("{signal}: stopping; waiting up to {seconds} for payments in flight, once more stops at once"));
+    let Running { connector, store, watched, .. } = running;
+    let stopped = async {
+        #[cfg(unix)]
+        if let Some(admin) = running.admin {
+            admin.stop(ADMIN_PATIENCE.min(patience)).await;
+        }
+        match Arc::into_inner(connector) {
+            Some(connector) => Some(connector.stop(patience).await),
+            None => None,
+        }
+    };
     let report = tokio::select! {
-        report = connector.stop(patience) => report,
+        report = stopped => report,
         signal = signals.stop() => {
             log.line(format_args!("{signal} again: stopped at once"));
+            // Closing the books would wait for the disk.
+            std::mem::forget(store);
             return Exit::Interrupted;
         }
     };
-    finish(&report, log)
+    let exit = match report {
+        Some(report) => finish(&report, watched.undecided(), log),
+        None => {
+            log.line("it can't be stopped in an orderly way: somebody still uses it");
+            Exit::Failed
+        }
+    };
+    // A backup that is being made would hold up the end; the next opening only takes longer if the books aren't closed.
+    let _ = tokio::time::timeout(CLOSE_MAX, tokio::task::spawn_blocking(move || drop((store, watched)))).await;
+    exit
 }
 
-fn finish(report: &StopReport, log: &Log) -> Exit {
+fn finish(report: &StopReport, not_durable: usize, log: &Log) -> Exit {
     let Some(status) = &report.worker else {
         log.line("the connector had stopped by itself");
         return Exit::Failed;
@@ -188,12 +274,23 @@ fn finish(report: &StopReport, log: &Log) -> Exit {
         table.row(["the connector's own".into(), units(*own, asset, false), String::new()]);
     }
     let _ = write!(std::io::stdout(), "{table}");
+    if not_durable > 0 {
+        log.line(format_args!(
+            "stopped, but {} not durable when the time to wait was over: nobody was told of what is in them, and the next start goes on \
+             from what is",
+            if not_durable == 1 { "1 batch was".into() } else { format!("{not_durable} batches were") }
+        ));
+    }
     if report.drained {
         log.line("stopped; nothing was left in flight");
         return Exit::Done;
     }
-    let noun = if status.in_flight == 1 { "payment" } else { "payments" };
-    log.line(format_args!("stopped with {} {noun} in flight: the time to wait was over", status.in_flight));
+    if status.in_flight > 0 {
+        log.line(format_args!(
+            "stopped with {} in flight: the time to wait was over; they are in the books, and the next start goes on with them",
+            counted(status.in_flight, "payment")
+        ));
+    }
     Exit::Failed
 }
 

@@ -4,7 +4,6 @@ use super::Goal;
 use super::invoices::Invoice;
 use super::network::Network;
 use super::progress::Progress;
-use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use ilp_core::runtime::PayError;
@@ -68,10 +67,9 @@ fn wants_more(goal: Goal, sent: u64, start: Instant) -> bool {
 }
 
 async fn pay_one(network: &Network, invoice: Invoice, amount: Amount) -> Result<(), String> {
-    let Invoice { number, condition } = invoice;
+    let Invoice { text, condition } = invoice;
     let expires_at = network.alice.now().saturating_add_millis(EXPIRES_AFTER_MS);
-    let data = Bytes::copy_from_slice(&number.to_be_bytes());
-    match network.alice.pay_with(network.bob.address(), amount, condition, expires_at, data).await {
+    match network.alice.pay_with(network.bob.address(), amount, condition, expires_at, text).await {
         Ok(fulfillment) if condition.is_fulfilled_by(&fulfillment) => Ok(()),
         Ok(_) => Err("a fulfillment that doesn't fit the condition".into()),
         // Without the text that differs from payment to payment.

@@ -1,17 +1,19 @@
 //! `connector --demo`: a connector and two peers on this machine, alice paying bob through it, and a look at everybody's books.
 
+mod books;
 mod invoices;
 mod load;
 mod network;
 mod progress;
 mod report;
 
+pub use books::Place;
 pub use network::DemoError;
 
 use crate::connector::Signals;
 use crate::show;
+use books::{DemoBooks, Found};
 use ilp_core::Asset;
-use ilp_core::store::Durability;
 use ilp_oer::Amount;
 use network::Network;
 use std::io::Write;
@@ -28,7 +30,7 @@ pub enum Goal {
 }
 
 /// What the demo does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// How many payments, or for how long.
     pub goal: Goal,
@@ -36,19 +38,24 @@ pub struct Options {
     pub in_flight: usize,
     /// What each is worth, in base units.
     pub amount: u64,
+    /// Where the books are.
+    pub place: Place,
 }
 
 impl Options {
     /// Whether alice's credit is enough for all of it; if not, what to do.
     pub fn check(&self) -> Result<(), String> {
-        let total = match self.goal {
+        match self.total().filter(|total| *total <= network::CREDIT) {
+            Some(_) => Ok(()),
+            None => Err(format!("that is more than alice has credit for ({} base units in all): take a smaller --amount", network::CREDIT)),
+        }
+    }
+
+    fn total(&self) -> Option<u64> {
+        match self.goal {
             Goal::Payments(payments) => payments.checked_mul(self.amount),
             // Nobody makes 2^32 payments.
             Goal::For(_) => self.amount.checked_mul(1 << 32),
-        };
-        match total.filter(|total| *total <= network::CREDIT) {
-            Some(_) => Ok(()),
-            None => Err(format!("that is more than alice has credit for ({} base units in all): take a smaller --amount", network::CREDIT)),
         }
     }
 }
@@ -87,33 +94,47 @@ pub async fn run(options: Options, out: &mut impl Write) -> Result<Verdict, Demo
 
 async fn show_payments(options: Options, out: &mut impl Write, stop: &AtomicBool) -> Result<Verdict, DemoError> {
     let amount = Amount::new(options.amount);
-    let network = Network::start(amount).await?;
-    let before = network.books().await?;
-    let _ = write!(out, "{}", introduction(&options, &network, before.connector.durability));
+    let books = DemoBooks::open(&options.place)?;
+    let found = books.look().await?;
+    let network = Network::start(books, amount).await?;
+    let _ = write!(out, "{}", introduction(&options, &network, &found));
     let _ = out.flush();
+    network.resolve().await?;
+    let before = network.books().await?;
+    check_credit(&options, &before)?;
+    let taken_before = network.till.taken();
     let paid = load::pay(&network, options.goal, options.in_flight, amount, stop).await;
     network.settle().await?;
     let after = network.books().await?;
-    let taken = network.till.taken();
+    let taken = network.till.taken().saturating_sub(taken_before);
+    let resumed = network.resumed;
     network.stop().await;
-    let report = report::Report::new(options.amount, &paid, taken, &before, &after);
+    let report = report::Report::new(options.amount, &paid, taken, &found, resumed, &before, &after);
     let _ = write!(out, "{report}");
     let _ = out.flush();
     Ok(if report.is_right() { Verdict::Right } else { Verdict::Wrong })
 }
 
-fn introduction(options: &Options, network: &Network, durability: Durability) -> String {
+/// Earlier demos have used alice's credit, too.
+fn check_credit(options: &Options, before: &network::Books) -> Result<(), DemoError> {
+    let balance = report::balance(&before.connector, "alice");
+    let left = balance.saturating_add(network::CREDIT.into());
+    let enough = options.total().is_some_and(|total| i128::from(total) <= left);
+    if enough { Ok(()) } else { Err(DemoError::Credit { left }) }
+}
+
+fn introduction(options: &Options, network: &Network, found: &Found) -> String {
     let how_often = match options.goal {
         Goal::Payments(payments) => format!("{} times", show::count(payments)),
         Goal::For(time) => format!("for {}", show::duration(time)),
     };
     format!(
         "connector {} at {}, and its peers alice and bob,\n\
-         each on a TLS connection of its own (CLP over WebSocket, setup 0.1); {}\n\
+         each on a TLS connection of its own (CLP over WebSocket, setup 0.1)\n{}\n\
          alice pays bob {} {how_often}, {} payments in flight at once\n\n",
         network.connector.address(),
         network.url,
-        report::durability(durability),
+        report::books(&options.place, found, network.resumed),
         show::units(options.amount.into(), &asset(), false),
         options.in_flight,
     )

@@ -1,11 +1,12 @@
 //! What happened, and whether the books are right.
 
 use super::asset;
+use super::books::{Found, Place};
 use super::load::Paid;
 use super::network::Books;
 use crate::show::{self, Table, units};
 use ilp_core::runtime::Status;
-use ilp_core::store::Durability;
+use ilp_core::worker::Counters;
 use std::fmt;
 
 /// The demo's result, ready to be shown.
@@ -18,17 +19,31 @@ pub(super) struct Report {
     checks: Vec<(bool, String)>,
 }
 
-/// What the store's promise is, for people.
-pub(super) fn durability(durability: Durability) -> String {
-    match durability {
-        Durability::Memory => "books in memory, gone when this ends".into(),
-        Durability::Disk => "books on disk".into(),
-        Durability::Replicated(machines) => format!("books on {machines} machines"),
+/// Where the books are, and what they said before the demo, for people.
+pub(super) fn books(place: &Place, found: &Found, resumed: usize) -> String {
+    let asset = asset();
+    let plain = |amount| units(amount, &asset, false);
+    let directory = match place {
+        Place::Memory => return "the books are in memory, gone when this ends".into(),
+        Place::Directory(directory) => directory.display(),
+    };
+    if found.new {
+        return format!("the books of all three are in {directory}; they are new, and the next demo goes on with them");
     }
+    let held = match resumed {
+        0 => String::new(),
+        count => format!(
+            "\n{} of alice's in flight when the last demo ended, with {} held by the connector: decided first",
+            show::counted(count, "payment"),
+            plain(found.held)
+        ),
+    };
+    format!("the books of all three are in {directory}; found: alice {}, bob {}{held}", plain(found.alice), plain(found.bob))
 }
 
 impl Report {
-    pub(super) fn new(amount: u64, paid: &Paid, taken: u64, before: &Books, after: &Books) -> Self {
+    /// `found`: before anybody had opened the books; `before`: when what was still in flight then was decided, and the paying began.
+    pub(super) fn new(amount: u64, paid: &Paid, taken: u64, found: &Found, resumed: usize, before: &Books, after: &Books) -> Self {
         let interrupted = if paid.interrupted { " (stopped by Ctrl-C)" } else { "" };
         let summary = format!(
             "{} of {} payments fulfilled in {}{interrupted}: {} a second\n",
@@ -41,9 +56,9 @@ impl Report {
         Self {
             summary,
             failures,
-            balances: balances(&before.connector, &after.connector),
+            balances: balances(found, &before.connector, &after.connector),
             links: links(&after.connector, paid.sent),
-            checks: checks(amount, paid, taken, before, after),
+            checks: found_checks(found, resumed, &before.connector).into_iter().chain(checks(amount, paid, taken, before, after)).collect(),
         }
     }
 
@@ -68,7 +83,7 @@ impl fmt::Display for Report {
 }
 
 /// The balance of an account of the connector's; 0 if there is none.
-fn balance(status: &Status, name: &str) -> i128 {
+pub(super) fn balance(status: &Status, name: &str) -> i128 {
     status.worker.accounts.iter().find(|account| account.id.name() == name).map_or(0, |account| account.balance)
 }
 
@@ -77,25 +92,56 @@ fn own(status: &Status) -> i128 {
     status.worker.own.iter().filter(|(of, _)| *of == asset()).map(|(_, own)| *own).sum()
 }
 
-fn balances(before: &Status, after: &Status) -> Table {
+/// What is taken from alice for undecided payments.
+fn held(status: &Status) -> i128 {
+    let alices = status.worker.accounts.iter().filter(|account| account.id.name() == "alice");
+    alices.map(|account| account.totals.incoming_prepared).fold(0, i128::saturating_add)
+}
+
+fn balances(found: &Found, before: &Status, after: &Status) -> Table {
     let asset = asset();
-    let mut table = Table::new(["balance at the connector", "before", "after", "change"]);
-    let mut row = |name: &str, before: i128, after: i128| {
+    let mut table = Table::new(["balance at the connector", "found", "before", "after", "change"]);
+    let rows = [
+        ("alice", [found.alice, balance(before, "alice"), balance(after, "alice")]),
+        ("held of hers", [found.held, held(before), held(after)]),
+        ("bob", [found.bob, balance(before, "bob"), balance(after, "bob")]),
+        ("the connector's own", [found.own, own(before), own(after)]),
+    ];
+    let sum = |at: usize| rows.iter().filter_map(|(_, amounts)| amounts.get(at)).fold(0, |sum: i128, amount| sum.saturating_add(*amount));
+    for (name, [found, before, after]) in rows.iter().copied().chain([("sum", [sum(0), sum(1), sum(2)])]) {
         table.row([
             name.to_owned(),
+            units(found, &asset, false),
             units(before, &asset, false),
             units(after, &asset, false),
-            units(after.saturating_sub(before), &asset, true),
+            units(after.saturating_sub(found), &asset, true),
         ]);
-    };
-    let names = ["alice", "bob"];
-    for name in names {
-        row(name, balance(before, name), balance(after, name));
     }
-    row("the connector's own", own(before), own(after));
-    let sum = |status| names.iter().fold(own(status), |sum, name| sum.saturating_add(balance(status, name)));
-    row("sum", sum(before), sum(after));
     table
+}
+
+/// What was found, and what has become of what was in flight then.
+fn found_checks(found: &Found, resumed: usize, before: &Status) -> Vec<(bool, String)> {
+    let asset = asset();
+    let mut checks: Vec<(bool, String)> =
+        found.violations.iter().map(|it| (false, format!("as found, {}: {}", it.rule, it.what))).collect();
+    if resumed > 0 || found.held != 0 {
+        let back = balance(before, "alice").saturating_sub(found.alice);
+        let paid = balance(before, "bob").saturating_sub(found.bob);
+        let lost = own(before).saturating_sub(found.own);
+        let signed = |amount| units(amount, &asset, true);
+        let all = [back, paid, lost].into_iter().fold(0, i128::saturating_add);
+        checks.push((
+            all == found.held && held(before) == 0,
+            format!(
+                "what was in flight when the last demo ended is decided: alice {}, bob {}, {} are held no more",
+                signed(back),
+                signed(paid),
+                units(found.held, &asset, false),
+            ),
+        ));
+    }
+    checks
 }
 
 fn links(status: &Status, payments: u64) -> Table {
@@ -125,7 +171,9 @@ fn checks(amount: u64, paid: &Paid, taken: u64, before: &Books, after: &Books) -
     let everyone = [&after.alice, &after.connector, &after.bob];
     let conserved = everyone.iter().all(|status| status.worker.conservation(&asset) == 0);
     let pending: usize = everyone.iter().map(|status| status.worker.in_flight).sum();
-    let counters = after.connector.worker.counters;
+    let (then, now) = (before.connector.worker.counters, after.connector.worker.counters);
+    let since = |of: fn(&Counters) -> u64| of(&now).saturating_sub(of(&then));
+    let (unconfirmed, disputed, lost) = (since(|c| c.unconfirmed), since(|c| c.disputed), since(|c| c.lost));
     let signed = |amount| units(amount, &asset, true);
     vec![
         (
@@ -152,11 +200,8 @@ fn checks(amount: u64, paid: &Paid, taken: u64, before: &Books, after: &Books) -
         (taken == paid.fulfilled, format!("bob gave out {} fulfillments", show::count(taken))),
         (conserved, "all balances and holds add up to nothing, in the books of all three".into()),
         (
-            pending == 0 && counters.lost == 0 && counters.unconfirmed == 0 && counters.disputed == 0,
-            format!(
-                "nothing is left open: {pending} in flight, {} unconfirmed, {} disputed, {} lost",
-                counters.unconfirmed, counters.disputed, counters.lost
-            ),
+            pending == 0 && lost == 0 && unconfirmed == 0 && disputed == 0,
+            format!("nothing is left open: {pending} in flight, {unconfirmed} unconfirmed, {disputed} disputed, {lost} lost"),
         ),
     ]
 }
@@ -165,7 +210,8 @@ fn checks(amount: u64, paid: &Paid, taken: u64, before: &Books, after: &Books) -
 mod tests {
     use super::*;
     use ilp_core::AccountId;
-    use ilp_core::worker::{AccountStatus, Counters, Totals, WorkerStatus};
+    use ilp_core::store::Durability;
+    use ilp_core::worker::{AccountStatus, Doubts, Totals, WorkerStatus};
     use std::time::Duration;
 
     fn status(balances: &[(&str, i128)], own: i128) -> Status {
@@ -179,14 +225,18 @@ mod tests {
             in_flight: 0,
             claims: Vec::new(),
             totals: Totals { outgoing_fulfilled: *balance, ..Totals::default() },
+            doubts: Doubts::default(),
         };
         let worker = WorkerStatus {
             address: "test.demo".parse().unwrap(),
             accounts: balances.iter().map(account).collect(),
             own: vec![(asset(), own)],
+            closed_settlements: Vec::new(),
             counters: Counters::default(),
             in_flight: 0,
             remembered: 0,
+            seq: 0,
+            events_unacknowledged: 0,
         };
         Status { worker, connections: Vec::new(), durability: Durability::Memory }
     }
@@ -200,7 +250,7 @@ mod tests {
     }
 
     fn report(paid: &Paid, taken: u64, after: &Books) -> Report {
-        Report::new(10, paid, taken, &books(0, 0), after)
+        Report::new(10, paid, taken, &Found::default(), 0, &books(0, 0), after)
     }
 
     #[test]

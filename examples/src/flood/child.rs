@@ -3,11 +3,12 @@
 use super::options::Login;
 use super::process::Process;
 use super::random::{NoRandomness, random};
+use super::store::StoreFigures;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{ChildStdin, ChildStdout, Command};
@@ -35,6 +36,8 @@ pub(crate) struct Order {
     pub(crate) tls: bool,
     /// The most payments that an account has in flight.
     pub(crate) in_flight_per_account: u32,
+    /// The directory of the embedded store; `None`: the books are in memory.
+    pub(crate) store_dir: Option<PathBuf>,
     /// Short times, for connections that are lost all the time: see `faults::timing`.
     pub(crate) impatient: bool,
 }
@@ -69,6 +72,8 @@ pub(crate) struct Farewell {
     pub(crate) unconfirmed: u64,
     /// Fulfills that came too late for a sender: not charged.
     pub(crate) lost: u64,
+    /// What an embedded store did.
+    pub(crate) store: Option<StoreFigures>,
 }
 
 /// One account of the child.
@@ -140,6 +145,37 @@ impl<H: DeserializeOwned> Child<H> {
         exchange(&mut self.input, &mut self.output, &format!("{question}\n"), ANSWER_TIME_MAX).await
     }
 
+    /// The next thing that it says by itself, in the form of its hello; `None` when it says nothing more.
+    ///
+    /// # Errors
+    /// If that can't be read.
+    pub(crate) async fn hear(&mut self) -> Result<Option<H>, ChildError> {
+        let mut line = String::new();
+        (&mut self.output).take(LINE_BYTES_MAX).read_line(&mut line).await.map_err(ChildError::Spawn)?;
+        if line.is_empty() {
+            return Ok(None);
+        }
+        serde_json::from_str(&line).map(Some).map_err(|_| ChildError::Silent(line))
+    }
+
+    /// Lets it end by closing its input, waits until it has, and says how it ended. `None` if it had to be killed for want of time.
+    ///
+    /// # Errors
+    /// If the system doesn't say.
+    pub(crate) async fn end(self, patience: Duration) -> Result<Option<ExitStatus>, ChildError> {
+        drop(self.input);
+        ended(self.process, patience).await
+    }
+
+    /// The same, but its end is its own business: its input stays open.
+    ///
+    /// # Errors
+    /// As [`end`](Self::end).
+    pub(crate) async fn ended(self, patience: Duration) -> Result<Option<ExitStatus>, ChildError> {
+        let _input = self.input;
+        ended(self.process, patience).await
+    }
+
     /// Lets it end, and makes it if it doesn't. Gives its last word, if it had one.
     pub(crate) async fn stop(mut self) -> Option<Farewell> {
         drop(self.input);
@@ -151,6 +187,16 @@ impl<H: DeserializeOwned> Child<H> {
         }
         last_word.ok()?.ok()?;
         serde_json::from_str(&line).ok()
+    }
+}
+
+async fn ended(mut process: tokio::process::Child, patience: Duration) -> Result<Option<ExitStatus>, ChildError> {
+    match tokio::time::timeout(patience, process.wait()).await {
+        Ok(status) => Ok(Some(status.map_err(ChildError::Spawn)?)),
+        Err(_) => {
+            let _ = process.kill().await;
+            Ok(None)
+        }
     }
 }
 
@@ -212,8 +258,14 @@ mod tests {
 
     #[test]
     fn an_order_is_one_line() {
-        let order =
-            Order { senders: vec![("a\n".into(), "b".into())], receivers: vec![], tls: true, in_flight_per_account: 7, impatient: false };
+        let order = Order {
+            senders: vec![("a\n".into(), "b".into())],
+            receivers: vec![],
+            tls: true,
+            in_flight_per_account: 7,
+            store_dir: None,
+            impatient: false,
+        };
         let line = to_line(&order);
         assert_eq!(line.find('\n'), Some(line.len() - 1));
         let read: Order = serde_json::from_str(&line).unwrap();

@@ -2,9 +2,10 @@
 
 use super::child::{AccountBooks, Farewell, Hello, Order};
 use super::faults;
+use super::store::{StoreFigures, disk_sync_ns};
 use ilp_core::link::PeerProtocol;
 use ilp_core::runtime::Connector;
-use ilp_core::store::MemoryStore;
+use ilp_core::store::{BalanceStore, EmbeddedStore, MemoryStore};
 use ilp_core::worker::{AccountStatus, WorkerStatus};
 use ilp_core::{AccountConfig, AccountId, Asset, Limits, Timing, Tokens};
 use ilp_oer::Address;
@@ -46,22 +47,28 @@ fn serve() -> Result<(), Error> {
     // One thread, as each worker of a larger connector has.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let (connector, hello) = start(&order).await?;
+        let disk_sync = order.store_dir.as_deref().map(disk_sync_ns).transpose()?.unwrap_or_default();
+        let embedded = order.store_dir.as_deref().map(EmbeddedStore::open).transpose()?;
+        let (connector, hello) = match &embedded {
+            Some(store) => start(&order, store.clone()).await?,
+            None => start(&order, MemoryStore::new()).await?,
+        };
         let mut out = stdout();
         writeln!(out, "{}", serde_json::to_string(&hello)?)?;
         out.flush()?;
         let _: Result<(), _> = end.await;
         // Before it stops: stopping would wait for what may be stuck.
+        let store = embedded.map(|store| StoreFigures::of(&store, disk_sync));
         if let Ok(status) = connector.status().await {
             // The parent may be gone.
-            let _ = writeln!(out, "{}", serde_json::to_string(&farewell(&status.worker, status.connections.len()))?);
+            let _ = writeln!(out, "{}", serde_json::to_string(&Farewell { store, ..farewell(&status.worker, status.connections.len()) })?);
         }
         let _report = connector.stop(STOP_PATIENCE).await;
         Ok(())
     })
 }
 
-async fn start(order: &Order) -> Result<(Connector, Hello), Error> {
+async fn start(order: &Order, store: impl BalanceStore) -> Result<(Connector, Hello), Error> {
     let certificate = if order.tls { Some(rcgen::generate_simple_self_signed(vec!["localhost".to_owned()])?) } else { None };
     let tls = match &certificate {
         Some(own) => Some(TlsServerConfig::from_pem(own.cert.pem().as_bytes(), own.signing_key.serialize_pem().as_bytes())?),
@@ -78,7 +85,7 @@ async fn start(order: &Order) -> Result<(Connector, Hello), Error> {
     let bytes = usize::try_from(in_flight_per_account)?.saturating_mul(2 * Limits::TRANSFER_BYTES);
     let in_flight_bytes_per_account = bytes.max(default.in_flight_bytes_per_account);
     let limits = Limits { in_flight_per_account, in_flight_bytes_per_account, ..default };
-    let mut builder = Connector::builder(ADDRESS).store(MemoryStore::new()).limits(limits).timing(timing).endpoint(listener);
+    let mut builder = Connector::builder(ADDRESS).store(store).limits(limits).timing(timing).endpoint(listener);
     let senders = order.senders.iter().map(|login| (login, u64::MAX));
     let receivers = order.receivers.iter().map(|login| (login, 0));
     for ((name, token), credit_limit) in senders.chain(receivers) {
@@ -97,6 +104,7 @@ fn farewell(books: &WorkerStatus, connections: usize) -> Farewell {
         held: account.totals.incoming_prepared,
     };
     Farewell {
+        store: None,
         accounts: books.accounts.iter().map(account).collect(),
         own: books.own.iter().map(|(_, own)| own).sum(),
         conservation: books.conservation(&asset()),

@@ -7,39 +7,39 @@ use sha2::{Digest, Sha256};
 
 /// What the receiver tells the sender of one payment beforehand.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Invoice {
+pub(crate) struct Invoice {
     /// Travels in the packet's data.
-    pub(super) nonce: Nonce,
+    pub(crate) nonce: Nonce,
     /// The payment's.
-    pub(super) condition: Condition,
+    pub(crate) condition: Condition,
 }
 
 /// What makes a payment's preimage different from all others.
-pub(super) type Nonce = [u8; NONCE_BYTES];
+pub(crate) type Nonce = [u8; NONCE_BYTES];
 
 /// Length of a [`Nonce`].
-pub(super) const NONCE_BYTES: usize = 16;
+pub(crate) const NONCE_BYTES: usize = 16;
 
 /// The receiver's secret, from which it makes the preimage of every payment that reaches it; so it has to remember none of them.
-pub(super) struct Preimages {
+pub(crate) struct Preimages {
     secret: [u8; 32],
     random: ChaCha12Rng,
 }
 
 impl Preimages {
     /// From two seeds of a cryptographic random source.
-    pub(super) fn new(secret: [u8; 32], nonces: [u8; 32]) -> Self {
+    pub(crate) fn new(secret: [u8; 32], nonces: [u8; 32]) -> Self {
         Self { secret, random: ChaCha12Rng::from_seed(nonces) }
     }
 
     /// The preimage that goes with a nonce: SHA-256 of the secret and the nonce.
-    pub(super) fn preimage(&self, nonce: &Nonce) -> Fulfillment {
+    pub(crate) fn preimage(&self, nonce: &Nonce) -> Fulfillment {
         let hash = Sha256::new().chain_update(self.secret).chain_update(nonce).finalize();
         Fulfillment::new(hash.into())
     }
 
     /// Adds so many new invoices to `stock`.
-    pub(super) fn issue(&mut self, count: usize, stock: &mut Vec<Invoice>) {
+    pub(crate) fn issue(&mut self, count: usize, stock: &mut Vec<Invoice>) {
         stock.extend((0..count).map(|_| {
             let mut nonce = [0; NONCE_BYTES];
             self.random.fill_bytes(&mut nonce);

@@ -19,24 +19,27 @@
 //! | `invoice`, `random`, `slots` | preimages; random numbers; requests under way |
 //! | `run`, `clock`, `progress` | the loop |
 //! | `tally`, `histogram`, `report` | the results |
+//! | `store`, `compare` | where the books are kept, and what that costs |
 //! | `faults` | payments while connections are lost all the time |
 
 pub(crate) mod child;
 pub(crate) mod clock;
+mod compare;
 mod connector;
-mod faults;
+pub(crate) mod faults;
 pub(crate) mod histogram;
-mod invoice;
+pub(crate) mod invoice;
 pub(crate) mod options;
 pub(crate) mod pair;
 pub(crate) mod process;
-mod progress;
+pub(crate) mod progress;
 pub(crate) mod random;
 mod receiver;
 pub(crate) mod report;
 pub(crate) mod run;
 mod sender;
 mod slots;
+pub(crate) mod store;
 pub(crate) mod tally;
 pub(crate) mod wire;
 
@@ -51,15 +54,26 @@ use report::{Decimal, Latency, Memory, Report, Traffic, Usage};
 use run::{Outcome, Run};
 use serde::Serialize;
 use std::fmt::Display;
+use std::future::Future;
 use std::io::{Write, stderr, stdout};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
+use store::{Scratch, Store, StoreUse};
 
 /// Runs the program: reads its arguments, floods a connector, reports, and gives the exit code that `--help` explains.
 pub fn main() -> ExitCode {
     match options::parse(std::env::args_os()) {
         Ok(Task::Connector) => connector::main(),
-        Ok(Task::Flood(plan)) => flood(&plan),
+        Ok(Task::Flood(plan)) => run(async {
+            Ok(match &plan.faults {
+                Some(faults) => faults::drive(&plan, faults).await.map(|(report, complaints)| (text(&plan, &report), complaints))?,
+                None => drive(&plan).await.map(|(report, complaints)| (text(&plan, &report), complaints))?,
+            })
+        }),
+        Ok(Task::Compare(plan, times)) => {
+            run(async { compare::compare(&plan, times).await.map(|(report, complaints)| (text(&plan, &report), complaints)) })
+        }
         Err(error) => {
             // Help and version are no errors and have code 0.
             let _ = error.print();
@@ -89,17 +103,10 @@ enum StartError {
     Io(#[from] std::io::Error),
 }
 
-fn flood(plan: &Plan) -> ExitCode {
+fn run(finish: impl Future<Output = Result<(String, Vec<String>), StartError>>) -> ExitCode {
     // One thread: what the connector's process has is the other core.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let finished = runtime.map_err(StartError::from).and_then(|runtime| {
-        runtime.block_on(async {
-            Ok(match &plan.faults {
-                Some(faults) => faults::drive(plan, faults).await.map(|(report, complaints)| (text(plan, &report), complaints))?,
-                None => drive(plan).await.map(|(report, complaints)| (text(plan, &report), complaints))?,
-            })
-        })
-    });
+    let finished = runtime.map_err(StartError::from).and_then(|runtime| runtime.block_on(finish));
     let (text, complaints) = match finished {
         Ok(finished) => finished,
         Err(error) => {
@@ -123,16 +130,19 @@ fn text(plan: &Plan, report: &(impl Serialize + Display)) -> String {
 /// Makes the payments; gives the report and what is to be complained about.
 async fn drive(plan: &Plan) -> Result<(Report, Vec<String>), StartError> {
     match &plan.target {
-        Target::Child { pairs, tls } => {
+        Target::Child { pairs, tls, store, store_dir } => {
             let pairs = child::logins(*pairs)?;
-            let child: Child<Hello> = Child::start(&order(&pairs, *tls, plan)).await?;
+            let scratch = scratch(*store, store_dir)?;
+            let child: Child<Hello> = Child::start(&order(&pairs, *tls, scratch.as_ref(), plan)).await?;
             let hello = child.hello();
             let scheme = if *tls { "wss" } else { "ws" };
             let url: Url = format!("{scheme}://127.0.0.1:{}/", hello.port).parse()?;
             let trusted = hello.certificate.as_ref().map(String::as_bytes);
             let result = measure(plan, &url, trusted, &pairs, Some(child.process())).await;
-            let _ = child.stop().await;
-            result
+            let books = child.stop().await;
+            let (mut report, complaints) = result?;
+            report.disk = books.and_then(|books| books.store).map(|figures| StoreUse::new(&figures, report.fulfilled));
+            Ok((report, complaints))
         }
         Target::Url { url, pairs, certificate, pid } => measure(plan, url, certificate.as_deref(), pairs, pid.map(Process::new)).await,
     }
@@ -206,7 +216,11 @@ fn report(plan: &Plan, outcome: &Outcome, used: &Used, connector_known: bool, ba
         connector: connector_known.then_some(usage),
         flood_cpu_us_per_payment: each(used.flood_cpu),
         balances_ok,
-        store: matches!(plan.target, Target::Child { .. }).then_some("memory"),
+        store: match plan.target {
+            Target::Child { store, .. } => Some(store.name()),
+            Target::Url { .. } => None,
+        },
+        disk: None,
         rss_mib: (steady && connector_known).then_some(memory),
     }
 }
@@ -235,7 +249,15 @@ fn traffic(pairs: &[Pair]) -> Traffic {
     traffic
 }
 
-fn order(pairs: &[(Login, Login)], tls: bool, plan: &Plan) -> Order {
+/// The directory that a store needs, if it needs one.
+fn scratch(store: Store, within: &Path) -> Result<Option<Scratch>, StartError> {
+    match store {
+        Store::Memory => Ok(None),
+        Store::Embedded => Ok(Some(Scratch::make(within, "ilp-flood")?)),
+    }
+}
+
+fn order(pairs: &[(Login, Login)], tls: bool, scratch: Option<&Scratch>, plan: &Plan) -> Order {
     let account = |login: &Login| (login.name.clone(), login.token.clone());
     Order {
         senders: pairs.iter().map(|(sender, _)| account(sender)).collect(),
@@ -243,6 +265,7 @@ fn order(pairs: &[(Login, Login)], tls: bool, plan: &Plan) -> Order {
         tls,
         // An outcome that is on its way back still counts there, and no longer here.
         in_flight_per_account: plan.load.window_per_pair.saturating_mul(2),
+        store_dir: scratch.map(|scratch| scratch.path().to_owned()),
         impatient: false,
     }
 }

@@ -1,8 +1,9 @@
 //! The command line, and what it means.
 
 use super::random::random;
+use super::store::Store;
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, ValueEnum};
+use clap::{CommandFactory, Parser};
 use ilp_clp::ws::Url;
 use std::fmt;
 use std::path::PathBuf;
@@ -49,8 +50,14 @@ pub(crate) struct Options {
     #[arg(long, conflicts_with = "url")]
     tls: bool,
     /// Where the connector keeps its books
-    #[arg(long, value_enum, value_name = "STORE", default_value_t = Store::Memory, conflicts_with = "url")]
+    #[arg(long, value_enum, value_name = "STORE", default_value_t = Store::Embedded, conflicts_with = "url")]
     store: Store,
+    /// Where the embedded store makes its directory, which is gone afterwards [default: the system's directory for temporary files]
+    #[arg(long, value_name = "DIR", conflicts_with = "url")]
+    store_dir: Option<PathBuf>,
+    /// Makes the same run N times with the memory store and N times with the embedded one, in turns, and compares them
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "3", conflicts_with_all = ["url", "faults", "store"], value_parser = clap::value_parser!(u16).range(1..=100))]
+    compare: Option<u16>,
     /// Prints the report as one line of JSON
     #[arg(long)]
     json: bool,
@@ -80,17 +87,6 @@ pub(crate) struct Options {
     connector: bool,
 }
 
-/// Where the child keeps its books.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Store {
-    /// In memory only
-    Memory,
-    /// Durable, in files of this machine (not there yet)
-    Embedded,
-    /// On a Redis server (not there yet)
-    Redis,
-}
-
 /// What to do.
 #[derive(Debug)]
 pub(crate) enum Task {
@@ -98,10 +94,12 @@ pub(crate) enum Task {
     Connector,
     /// Flood one.
     Flood(Box<Plan>),
+    /// Flood one with either store, so often.
+    Compare(Box<Plan>, u16),
 }
 
 /// What to flood, and how.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Plan {
     /// Which connector.
     pub(crate) target: Target,
@@ -125,7 +123,7 @@ pub(crate) struct FaultPlan {
 }
 
 /// The connector to be flooded.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Target {
     /// A child process.
     Child {
@@ -133,6 +131,10 @@ pub(crate) enum Target {
         pairs: u16,
         /// Whether they connect over TLS.
         tls: bool,
+        /// Where it keeps its books …
+        store: Store,
+        /// … and within which directory, if it needs one.
+        store_dir: PathBuf,
     },
     /// Any other.
     Url {
@@ -211,16 +213,18 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> 
         Some(every) => Some(FaultPlan { every, seed: options.fault_seed()? }),
         None => None,
     };
-    Ok(Task::Flood(Box::new(Plan { target, load, amount: options.amount, json: options.json, faults })))
+    let plan = Box::new(Plan { target, load, amount: options.amount, json: options.json, faults });
+    Ok(match options.compare {
+        Some(times) => Task::Compare(plan, times),
+        None => Task::Flood(plan),
+    })
 }
 
 impl Options {
     fn target(&self) -> Result<Target, clap::Error> {
         let Some(url) = &self.url else {
-            return match self.store {
-                Store::Memory => Ok(Target::Child { pairs: self.peers, tls: self.tls }),
-                Store::Embedded | Store::Redis => Err(usage("this store does not exist yet; --store memory does")),
-            };
+            let store_dir = self.store_dir.clone().unwrap_or_else(std::env::temp_dir);
+            return Ok(Target::Child { pairs: self.peers, tls: self.tls, store: self.store, store_dir });
         };
         if self.sender.len() != self.receiver.len() || self.sender.len() > usize::from(u16::try_from(PAIRS_MAX).unwrap_or(u16::MAX)) {
             return Err(usage(format!("give as many --receiver as --sender, at most {PAIRS_MAX} of each")));
@@ -320,6 +324,10 @@ mod tests {
     fn parsed(line: &str) -> Result<Plan, clap::Error> {
         match parse(["flood"].into_iter().chain(line.split_whitespace()).map(Into::into))? {
             Task::Flood(plan) => Ok(*plan),
+            Task::Compare(plan, times) => {
+                assert_eq!(times, 3);
+                Ok(*plan)
+            }
             Task::Connector => panic!("not asked to be a connector"),
         }
     }
@@ -332,7 +340,7 @@ mod tests {
     #[test]
     fn without_options_it_floods_a_child() {
         let plan = parsed("").unwrap();
-        assert!(matches!(plan.target, Target::Child { pairs: 2, tls: false }));
+        assert!(matches!(plan.target, Target::Child { pairs: 2, tls: false, store: Store::Embedded, .. }));
         assert_eq!(plan.load, Load { until: Until::Count(100_000), rate: None, window_per_pair: 256, window: 512 });
     }
 
@@ -371,7 +379,7 @@ mod tests {
             "--for 5y",
             "--for",
             "--peers 0",
-            "--store embedded",
+            "--store redis",
             "--store disk",
             "--tls --url ws://a --sender a --receiver b",
             "--url ws://a",
@@ -381,6 +389,9 @@ mod tests {
             "--amount 0",
             "--seed 1",
             "--faults=0s",
+            "--compare --store memory",
+            "--compare 0",
+            "--compare --faults",
             "--faults --url ws://a --sender a --receiver b",
             "--unknown",
             "--connector --json",

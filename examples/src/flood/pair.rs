@@ -220,7 +220,7 @@ async fn account_of(wire: &mut Wire) -> Result<LiquidityAnswer, WireError> {
 
 fn flush(wire: &mut Wire, cx: &mut Context<'_>) -> Result<(), WireError> {
     match wire.poll_flush(cx) {
-        Poll::Ready(result) => Ok(result?),
+        Poll::Ready(result) => result,
         Poll::Pending => Ok(()),
     }
 }

@@ -7,7 +7,7 @@ use std::io::{IsTerminal, stderr};
 
 /// How far a run is, on a terminal; nothing on pipes and in files.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(crate) struct Progress {
     bar: ProgressBar,
     /// Counts milliseconds; otherwise payments.
     timed: bool,
@@ -15,7 +15,7 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn new(until: &Until) -> Self {
+    pub(crate) fn new(until: &Until) -> Self {
         let (length, timed) = match until {
             Until::Count(count) => (*count, false),
             Until::Elapsed(time) => (nanoseconds(*time) / NS_PER_MS, true),
@@ -28,7 +28,7 @@ impl Progress {
     }
 
     /// Brings it up to date: so many payments have ended.
-    pub(super) fn show(&mut self, ended: u64, now: Now) {
+    pub(crate) fn show(&mut self, ended: u64, now: Now) {
         if self.bar.is_hidden() {
             return;
         }
@@ -40,7 +40,7 @@ impl Progress {
     }
 
     /// Takes it off the screen.
-    pub(super) fn finish(&self) {
+    pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
     }
 }

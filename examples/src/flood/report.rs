@@ -1,5 +1,6 @@
 //! What a run has shown, for people and for programs.
 
+use super::store::StoreUse;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
@@ -30,6 +31,8 @@ pub(crate) struct Report {
     pub(crate) balances_ok: bool,
     /// Where the connector keeps its books; `null` if that isn't known.
     pub(crate) store: Option<&'static str>,
+    /// What the store took of the disk; `null` if it has none.
+    pub(crate) disk: Option<StoreUse>,
     /// Memory in use by the connector, for runs with a rate or a time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) rss_mib: Option<Memory>,
@@ -101,6 +104,11 @@ impl Decimal {
         Self::ratio(cpu.as_nanos(), u128::from(count).checked_mul(1000)?)
     }
 
+    /// This divided by another one.
+    pub(crate) fn over(self, other: Self) -> Option<Self> {
+        Self::ratio(self.thousandths.into(), other.thousandths.into())
+    }
+
     /// How many a second.
     pub(crate) fn per_second(count: u64, time: Duration) -> Option<Self> {
         Self::ratio(u128::from(count).checked_mul(1_000_000_000)?, time.as_nanos())
@@ -144,6 +152,9 @@ impl Display for Report {
         if let Some(memory) = self.rss_mib {
             writeln!(f, "memory       {} MiB after 10 s, {} MiB at the end", shown(memory.at_10s), shown(memory.end))?;
         }
+        if let Some(disk) = &self.disk {
+            writeln!(f, "{disk}")?;
+        }
         writeln!(f, "flood        {} µs of CPU a payment", shown(self.flood_cpu_us_per_payment))?;
         write!(f, "books        {}", if self.balances_ok { "agree" } else { "DISAGREE" })
     }
@@ -166,6 +177,7 @@ mod tests {
             flood_cpu_us_per_payment: Decimal::microseconds_each(Duration::from_micros(10), 4),
             balances_ok: true,
             store: None,
+            disk: None,
             rss_mib: None,
         }
     }
@@ -174,7 +186,7 @@ mod tests {
     fn json_is_one_line_with_plain_numbers() {
         let expected = "{\"payments\":3,\"fulfilled\":2,\"failed\":{\"T03\":1},\"seconds\":0.5,\"payments_per_second\":4.0,\
             \"latency_ms\":{\"p50\":1.5,\"p99\":null,\"p999\":null},\"bytes\":{\"sent\":10,\"received\":20},\"connector\":null,\
-            \"flood_cpu_us_per_payment\":2.5,\"balances_ok\":true,\"store\":null}";
+            \"flood_cpu_us_per_payment\":2.5,\"balances_ok\":true,\"store\":null,\"disk\":null}";
         assert_eq!(serde_json::to_string(&report()).unwrap(), expected);
     }
 

@@ -5,18 +5,34 @@ use ilp_clp::ws::{Socket, SocketCounters, SocketError};
 use ilp_oer::clp::{Body, Dialect, Entry, Extensions, Packet, ProtocolData, RejectionReason};
 use ilp_oer::ilp::{AddrList, ErrorPacket};
 use ilp_oer::{Address, EncodeError, ErrorCode, Timestamp};
+use std::fmt::Debug;
 use std::future::poll_fn;
+use std::io;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 /// A connection that packets are written to and frames are read from.
 ///
-/// Request ids are the caller's. What is sent leaves with the next [`poll_flush`](Self::poll_flush).
+/// Request ids are the caller's. What is sent leaves with the next [`poll_flush`](Self::poll_flush); with a [`FrameLog`], not before that
+/// has it.
 #[derive(Debug)]
 pub(crate) struct Wire {
     socket: Socket,
     /// Where packets are written; each frame is a part of it, so that none needs memory of its own.
     out: BytesMut,
+    log: Option<Box<dyn FrameLog>>,
+    /// Noted in the log, which hasn't been synced since.
+    held: Vec<Bytes>,
+}
+
+/// Keeps every frame of a connection.
+pub(crate) trait FrameLog: Debug {
+    /// A frame is about to be sent.
+    fn sent(&mut self, frame: &[u8]);
+    /// A frame has come.
+    fn received(&mut self, frame: &[u8]);
+    /// All that was noted is safe when this returns.
+    fn sync(&mut self) -> io::Result<()>;
 }
 
 /// Why a connection is of no use.
@@ -37,11 +53,19 @@ pub(crate) enum WireError {
     /// The connector took too long.
     #[error("the connector did not answer in time")]
     TimedOut,
+    /// Nothing may be sent any more.
+    #[error("cannot write the journal: {0}")]
+    Log(#[source] io::Error),
 }
 
 impl Wire {
     pub(crate) fn new(socket: Socket) -> Self {
-        Self { socket, out: BytesMut::new() }
+        Self { socket, out: BytesMut::new(), log: None, held: Vec::new() }
+    }
+
+    /// The same, with a log of all frames.
+    pub(crate) fn with_log(self, log: Box<dyn FrameLog>) -> Self {
+        Self { log: Some(log), ..self }
     }
 
     /// Queues a packet.
@@ -54,7 +78,14 @@ impl Wire {
             self.out.reserve(packet.encoded_len().max(CHUNK_BYTES));
         }
         packet.encode(&mut self.out)?;
-        self.socket.send(self.out.split().freeze());
+        let frame = self.out.split().freeze();
+        match &mut self.log {
+            Some(log) => {
+                log.sent(&frame);
+                self.held.push(frame);
+            }
+            None => self.socket.send(frame),
+        }
         Ok(())
     }
 
@@ -84,12 +115,21 @@ impl Wire {
 
     /// Takes frames that have come in, a batch at a time; see [`Socket::poll_receive`].
     pub(crate) fn poll_receive(&mut self, cx: &mut Context<'_>, frames: &mut Vec<Bytes>) -> Poll<Result<usize, SocketError>> {
-        self.socket.poll_receive(cx, frames, FRAMES_AT_ONCE)
+        let before = frames.len();
+        let received = self.socket.poll_receive(cx, frames, FRAMES_AT_ONCE);
+        if let Some(log) = &mut self.log {
+            frames.iter().skip(before).for_each(|frame| log.received(frame));
+        }
+        received
     }
 
     /// Hands what is queued to the system.
-    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>> {
-        self.socket.poll_flush(cx)
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WireError>> {
+        if let Some(log) = self.log.as_mut().filter(|_| !self.held.is_empty()) {
+            log.sync().map_err(WireError::Log)?;
+            self.held.drain(..).for_each(|frame| self.socket.send(frame));
+        }
+        self.socket.poll_flush(cx).map_err(WireError::from)
     }
 
     /// Sends a message with one entry and waits for the first entry of its answer. Nothing else may be under way; what the connector
@@ -101,7 +141,7 @@ impl Wire {
         let answer = poll_fn(|cx| {
             // Pending or not: reading goes on, and whichever of the two can go on first wakes us.
             if let Poll::Ready(Err(error)) = self.poll_flush(cx) {
-                return Poll::Ready(Err(error.into()));
+                return Poll::Ready(Err(error));
             }
             loop {
                 ready!(self.poll_receive(cx, &mut frames))?;

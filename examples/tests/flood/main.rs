@@ -55,7 +55,11 @@ fn check_perfect(arguments: &str, payments: u64) -> Value {
 }
 
 fn check_child(report: &Value) {
-    assert_eq!(report["store"], "memory");
+    assert_eq!(report["store"], "embedded");
+    assert!(report["disk"]["fsyncs"].as_u64().is_some_and(|fsyncs| fsyncs > 1), "{report}");
+    for pointer in ["/disk/bytes_written_per_payment", "/disk/log_bytes_per_payment", "/disk/fsync_ms", "/disk/disk_fsync_ms/p50"] {
+        assert!(report.pointer(pointer).is_some_and(Value::is_number), "{pointer}: {report}");
+    }
     assert!(report["connector"]["cpu_us_per_payment"].is_number(), "{report}");
     assert!(report["connector"]["peak_rss_mib"].as_f64().is_some_and(|mib| mib > 1.0), "{report}");
 }
@@ -67,6 +71,26 @@ fn a_connector_is_started_flooded_and_found_in_order() {
     // Prepare, fulfill and two acks each way; the ILP packet alone has 150 bytes.
     assert!(report["bytes"]["sent"].as_u64().is_some_and(|bytes| bytes > 2000 * 250), "{report}");
     assert!(report.get("rss_mib").is_none());
+}
+
+#[test]
+fn stores_are_compared_in_turns() {
+    let (code, output) = run("--count 500 --window 64 --compare 2 --json");
+    assert_eq!(code, Some(0), "{}", complaints(&output));
+    let report = report(&output);
+    assert_eq!(report["runs"], 2);
+    assert!(report["ratio"].as_f64().is_some_and(|ratio| ratio > 0.0), "{report}");
+    for store in ["memory", "embedded"] {
+        assert_eq!(report[store]["balances_ok"], true);
+        assert!(report[store]["payments_per_second"].is_number(), "{report}");
+    }
+    assert!(report["memory"]["disk"].is_null() && report["embedded"]["disk"]["fsyncs"].is_number(), "{report}");
+}
+
+#[test]
+fn a_store_in_memory_takes_nothing_of_the_disk() {
+    let report = check_perfect("--count 500 --store memory --json", 500);
+    assert!(report["store"] == "memory" && report["disk"].is_null(), "{report}");
 }
 
 #[test]
@@ -125,7 +149,7 @@ fn people_get_words() {
 #[test]
 fn wrong_usage_has_exit_code_2_and_help_0() {
     for arguments in
-        ["--nonsense", "--seed 1", "--faults 1s", "--count none", "--store embedded", "--window 1 --peers 2", "--url ws://127.0.0.1:1"]
+        ["--nonsense", "--seed 1", "--faults 1s", "--count none", "--store redis", "--window 1 --peers 2", "--url ws://127.0.0.1:1"]
     {
         let (code, output) = run(arguments);
         assert_eq!(code, Some(2), "{arguments}");

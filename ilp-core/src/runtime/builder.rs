@@ -1,28 +1,20 @@
-//! The embedder's side: build, start, pay, watch, stop.
+//! Puts a connector together and starts it.
 
-use super::connection::ConnectionStatus;
-use super::driver::StatusReply;
-use super::supervisor::{Seeds, Shared, supervise};
-use super::transport::{Connections, Endpoint, NewConnection};
+use super::connector::Connector;
+use super::supervisor::{Seeds, Shared};
+use super::transport::Endpoint;
 use super::{Clock, Notice, Notices, SystemClock};
-use crate::account::{AccountConfig, AccountId, Rate};
+use crate::account::{AccountConfig, Rate};
 use crate::auth::{Authenticator, Tokens};
-use crate::event::Event;
+use crate::event::NumberedEvent;
 use crate::limits::{Limits, Timing};
 use crate::receiver::Receiver;
-use crate::store::{BalanceStore, Durability, MemoryStore, SlotName, StoreError};
-use crate::worker::{AccountError, OpenError, WorkerConfig, WorkerStatus};
-use bytes::Bytes;
-use ilp_oer::ilp::ErrorPacket;
-use ilp_oer::{Address, Amount, Condition, ErrorCode, Fulfillment, InvalidAddress, Timestamp};
+use crate::store::{BalanceStore, MemoryStore, SlotName, StoreError};
+use crate::worker::{AccountError, OpenError, WorkerConfig};
+use ilp_oer::{Address, InvalidAddress};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
-use tokio::time::Instant;
-
-/// How many commands may wait for the driver.
-const COMMANDS_MAX: usize = 256;
+use tokio::sync::mpsc;
 
 /// Puts a connector together. Made by [`Connector::builder`].
 #[derive(Debug)]
@@ -42,7 +34,7 @@ pub struct ConnectorBuilder {
     accounts: Vec<AccountConfig>,
     endpoints: Vec<Arc<dyn Endpoint>>,
     notices: Notices,
-    events: Option<mpsc::Sender<Event>>,
+    events: Option<mpsc::Sender<NumberedEvent>>,
 }
 
 /// A connector that can't be started.
@@ -80,6 +72,27 @@ pub enum StartError {
 }
 
 impl ConnectorBuilder {
+    pub(super) fn new(address: &str) -> Self {
+        Self {
+            address: address.to_owned(),
+            allow_production: false,
+            slot: "slot-0".into(),
+            slot_number: 0,
+            store: Arc::new(MemoryStore::new()),
+            authenticator: None,
+            receiver: None,
+            clock: Arc::new(SystemClock::new()),
+            seeds: Seeds::System,
+            limits: Limits::default(),
+            timing: Timing::default(),
+            rates: Vec::new(),
+            accounts: Vec::new(),
+            endpoints: Vec::new(),
+            notices: Notices::default(),
+            events: None,
+        }
+    }
+
     /// Keeps the books. Default: a [`MemoryStore`] of its own.
     pub fn store(mut self, store: impl BalanceStore) -> Self {
         self.store = Arc::new(store);
@@ -159,9 +172,12 @@ impl ConnectorBuilder {
         self
     }
 
-    /// Every accepted, settled and refused payment, in order. Costs an allocation per event. None is dropped: while the channel is full
-    /// nothing more is read from peers.
-    pub fn events(mut self, events: mpsc::Sender<Event>) -> Self {
+    /// Everything that changes the books, in order and numbered, after it is durable; and what was refused. Costs an allocation per event.
+    ///
+    /// None is lost: while the channel is full, or [`Limits::events_unacknowledged`] are not acknowledged, nothing more is read from peers.
+    /// What isn't acknowledged ([`Connector::acknowledge_events`]) is told again by the next connector on the same slot, and when this one
+    /// has to open its slot again. A connector without this call numbers its events all the same, and tells them to nobody.
+    pub fn events(mut self, events: mpsc::Sender<NumberedEvent>) -> Self {
         self.events = Some(events);
         self
     }
@@ -205,9 +221,7 @@ impl ConnectorBuilder {
             seeds: self.seeds.into(),
         });
         let opened = shared.open().await?;
-        let (commands, received) = mpsc::channel(COMMANDS_MAX);
-        let driver = tokio::spawn(supervise(shared.clone(), opened, received));
-        let mut connector = Connector { shared, commands, driver: Some(driver), endpoints: JoinSet::new() };
+        let mut connector = Connector::run(shared, opened);
         for account in self.accounts {
             if let Err(error) = connector.add_account(account).await {
                 let _ = connector.stop(Duration::ZERO).await;
@@ -223,248 +237,4 @@ impl ConnectorBuilder {
 
 fn first_segment(address: &Address) -> &str {
     address.as_str().split('.').next().unwrap_or_default()
-}
-
-/// A running connector. Dropping it stops it without draining; [`stop`](Self::stop) is the graceful way.
-#[derive(Debug)]
-pub struct Connector {
-    shared: Arc<Shared>,
-    commands: mpsc::Sender<Command>,
-    driver: Option<tokio::task::JoinHandle<()>>,
-    endpoints: JoinSet<()>,
-}
-
-impl Connector {
-    /// Starts putting a connector together. `address` is its ILP address, such as `test.ann`.
-    pub fn builder(address: &str) -> ConnectorBuilder {
-        ConnectorBuilder {
-            address: address.to_owned(),
-            allow_production: false,
-            slot: "slot-0".into(),
-            slot_number: 0,
-            store: Arc::new(MemoryStore::new()),
-            authenticator: None,
-            receiver: None,
-            clock: Arc::new(SystemClock::new()),
-            seeds: Seeds::System,
-            limits: Limits::default(),
-            timing: Timing::default(),
-            rates: Vec::new(),
-            accounts: Vec::new(),
-            endpoints: Vec::new(),
-            notices: Notices::default(),
-            events: None,
-        }
-    }
-
-    /// The connector's ILP address.
-    pub fn address(&self) -> &Address {
-        &self.shared.worker.address
-    }
-
-    /// Adds an account, or gives an account another configuration; in force when this returns.
-    pub async fn add_account(&self, config: AccountConfig) -> Result<(), AccountError> {
-        let (reply, answer) = oneshot::channel();
-        let id = config.id.clone();
-        self.command(Command::AddAccount { config: Box::new(config.clone()), reply }).await.map_err(|Stopped| AccountError::Stopped)?;
-        answer.await.unwrap_or(Err(AccountError::Stopped))?;
-        self.shared.accounts().insert(id, config);
-        Ok(())
-    }
-
-    /// Takes no new payments of an account, waits until it has none in flight, and closes it. A balance other than zero keeps it open
-    /// ([`AccountError::Balance`]), unless it is to be written off: then it goes to the connector's own account.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropped early, the account is closed all the same when it can be.
-    pub async fn remove_account(&self, id: &AccountId, write_off: bool) -> Result<(), AccountError> {
-        let (reply, answer) = oneshot::channel();
-        self.command(Command::RemoveAccount { id: id.clone(), write_off, reply }).await.map_err(|Stopped| AccountError::Stopped)?;
-        answer.await.unwrap_or(Err(AccountError::Stopped))?;
-        self.shared.accounts().remove(id);
-        Ok(())
-    }
-
-    /// Adds an endpoint to the running connector.
-    pub fn add_endpoint(&mut self, endpoint: impl Endpoint) {
-        self.spawn(Arc::new(endpoint));
-    }
-
-    /// Hands over one connection.
-    pub async fn connect(&self, connection: NewConnection) -> Result<(), Stopped> {
-        self.command(Command::Connection(Box::new(connection))).await
-    }
-
-    /// Pays from the connector's own account: `amount` goes to the next hop and shall arrive, in the base unit of the next hop's
-    /// account. Ends when the payment does: at `expires_at` and the time rules' grace at the latest.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future doesn't undo the payment.
-    pub async fn pay(
-        &self,
-        destination: &Address,
-        amount: Amount,
-        condition: Condition,
-        expires_at: Timestamp,
-    ) -> Result<Fulfillment, PayError> {
-        self.pay_with(destination, amount, condition, expires_at, Bytes::new()).await
-    }
-
-    /// [`pay`](Self::pay), with data for the receiver (at most 32,767 bytes).
-    pub async fn pay_with(
-        &self,
-        destination: &Address,
-        amount: Amount,
-        condition: Condition,
-        expires_at: Timestamp,
-        data: Bytes,
-    ) -> Result<Fulfillment, PayError> {
-        let (reply, answer) = oneshot::channel();
-        let command = Command::Pay { destination: destination.clone(), amount, condition, expires_at, data, reply };
-        self.command(command).await.map_err(|Stopped| PayError::Stopped)?;
-        answer.await.map_err(|_| PayError::Unknown)?.map_err(|reason| refused(&reason))
-    }
-
-    /// The time as the connector sees it.
-    pub fn now(&self) -> Timestamp {
-        self.shared.clock.now()
-    }
-
-    /// The books, counters and connections at this instant.
-    pub async fn status(&self) -> Result<Status, Stopped> {
-        let (reply, answer) = oneshot::channel();
-        self.command(Command::Status { reply }).await?;
-        let (worker, connections) = answer.await.map_err(|_| Stopped)?;
-        Ok(Status { worker, connections, durability: self.shared.store.durability() })
-    }
-
-    /// Stops: makes no more connections, holds no new payments, waits until those in flight have ended or `patience` is over, makes
-    /// everything durable and closes the connections. What is still in flight stays in the store and is in the report.
-    pub async fn stop(mut self, patience: Duration) -> StopReport {
-        self.endpoints.shutdown().await;
-        let (reply, answer) = oneshot::channel();
-        let deadline = Instant::now().checked_add(patience).unwrap_or_else(Instant::now);
-        let stopped = self.command(Command::Stop { deadline, reply }).await;
-        let worker = match stopped {
-            Ok(()) => answer.await.ok(),
-            Err(Stopped) => None,
-        };
-        if let Some(driver) = self.driver.take() {
-            let _ = driver.await;
-        }
-        StopReport { drained: worker.as_ref().is_some_and(|worker| worker.in_flight == 0), worker }
-    }
-
-    fn spawn(&mut self, endpoint: Arc<dyn Endpoint>) {
-        let connections =
-            Connections { commands: self.commands.clone(), notices: self.shared.notices.clone(), limits: self.shared.limits.clone() };
-        self.endpoints.spawn(async move { endpoint.run(connections).await });
-    }
-
-    async fn command(&self, command: Command) -> Result<(), Stopped> {
-        self.commands.send(command).await.map_err(|_| Stopped)
-    }
-}
-
-impl Drop for Connector {
-    fn drop(&mut self) {
-        if let Some(driver) = &self.driver {
-            driver.abort();
-        }
-    }
-}
-
-/// What goes to the driver.
-#[derive(Debug)]
-pub(super) enum Command {
-    Connection(Box<NewConnection>),
-    Pay {
-        destination: Address,
-        amount: Amount,
-        condition: Condition,
-        expires_at: Timestamp,
-        data: Bytes,
-        reply: oneshot::Sender<Result<Fulfillment, Bytes>>,
-    },
-    AddAccount {
-        config: Box<AccountConfig>,
-        reply: oneshot::Sender<Result<(), AccountError>>,
-    },
-    RemoveAccount {
-        id: AccountId,
-        write_off: bool,
-        reply: oneshot::Sender<Result<(), AccountError>>,
-    },
-    Status {
-        reply: oneshot::Sender<StatusReply>,
-    },
-    Stop {
-        deadline: Instant,
-        reply: oneshot::Sender<WorkerStatus>,
-    },
-}
-
-/// The connector has stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the connector has stopped")]
-pub struct Stopped;
-
-/// A payment that didn't succeed, or whose end nobody here knows.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum PayError {
-    /// Somebody refused it; nothing was paid.
-    #[error("{code} {name}, by {triggered_by}: {message}")]
-    Refused {
-        /// IL-RFC 3.
-        code: ErrorCode,
-        /// The code's name.
-        name: String,
-        /// Who said so.
-        triggered_by: Address,
-        /// The error's data, as text.
-        message: String,
-    },
-    /// The worker was thrown away meanwhile: the payment ends as its transfer does, but this call doesn't learn how.
-    #[error("the worker restarted while the payment was in flight: its outcome is in the books")]
-    Unknown,
-    /// The connector has stopped.
-    #[error("the connector has stopped")]
-    Stopped,
-}
-
-fn refused(reason: &[u8]) -> PayError {
-    match ErrorPacket::decode(reason) {
-        Ok(error) => PayError::Refused {
-            code: error.code,
-            name: error.name.to_owned(),
-            triggered_by: error.triggered_by.to_address(),
-            message: String::from_utf8_lossy(error.data).into_owned(),
-        },
-        Err(_) => PayError::Unknown,
-    }
-}
-
-/// A connector at one instant.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Status {
-    /// Books and counters.
-    pub worker: WorkerStatus,
-    /// Open connections.
-    pub connections: Vec<ConnectionStatus>,
-    /// What the store's durable batches survive.
-    pub durability: Durability,
-}
-
-/// How a stop went.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[must_use]
-pub struct StopReport {
-    /// Nothing was in flight any more.
-    pub drained: bool,
-    /// The books at the end; `worker.in_flight` transfers are still held or owed and are taken up when the slot is opened again. `None`
-    /// if the connector had stopped before.
-    pub worker: Option<WorkerStatus>,
 }

@@ -1,6 +1,6 @@
 //! The embedder's event stream: bounded, in order, and never lossy.
 
-use crate::event::Event;
+use crate::event::NumberedEvent;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use std::collections::VecDeque;
@@ -11,17 +11,17 @@ use tokio::sync::mpsc::{OwnedPermit, Sender};
 /// Events on their way to the embedder. While it is behind nothing more is read from peers, so that what waits here stays as small as
 /// what one turn produces.
 pub(super) struct EventQueue {
-    sender: Option<Sender<Event>>,
-    waiting: VecDeque<Event>,
-    permit: Option<BoxFuture<'static, Result<OwnedPermit<Event>, SendError<()>>>>,
+    sender: Option<Sender<NumberedEvent>>,
+    waiting: VecDeque<NumberedEvent>,
+    permit: Option<BoxFuture<'static, Result<OwnedPermit<NumberedEvent>, SendError<()>>>>,
 }
 
 impl EventQueue {
-    pub(super) fn new(sender: Option<Sender<Event>>) -> Self {
+    pub(super) fn new(sender: Option<Sender<NumberedEvent>>) -> Self {
         Self { sender, waiting: VecDeque::new(), permit: None }
     }
 
-    pub(super) fn push(&mut self, event: Event) {
+    pub(super) fn push(&mut self, event: NumberedEvent) {
         if self.sender.is_some() {
             self.waiting.push_back(event);
         }

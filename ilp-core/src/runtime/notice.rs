@@ -3,6 +3,7 @@
 use crate::account::AccountId;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Something an operator may want in a log. Never holds secrets or payloads, and is never made once per payment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +42,23 @@ pub enum Notice {
         /// Which endpoint.
         endpoint: String,
     },
+    /// The slot was opened, at the start or again, and its books were taken up.
+    Opened {
+        /// Which.
+        slot: String,
+        /// How often it was opened, this time included.
+        epoch: u64,
+        /// Batches of its log that were read.
+        batches: u64,
+        /// Bytes of them.
+        bytes: u64,
+        /// Transfers that are held or have an answer owed.
+        in_flight: usize,
+        /// Transfers that have ended and are remembered, against repetition.
+        remembered: usize,
+        /// How long it took.
+        took: Duration,
+    },
     /// The worker threw its state away, closed its connections and opened its slot again.
     Restarted {
         /// Why.
@@ -68,6 +86,12 @@ impl fmt::Display for Notice {
             Self::Unencrypted { endpoint } => write!(
                 f,
                 "{endpoint} is not encrypted and not on this machine only: tokens and payments can be read on the way; use wss://"
+            ),
+            Self::Opened { slot, epoch, batches, bytes, in_flight, remembered, took } => write!(
+                f,
+                "{slot} opened: epoch {epoch}, {batches} batches, {bytes} bytes of log read, {in_flight} in flight, {remembered} remembered, \
+                 {} ms",
+                took.as_millis()
             ),
             Self::Restarted { cause } => write!(f, "the worker threw its state away and opened its slot again: {cause}"),
             Self::CommitUnknown { seq, cause } => write!(f, "the outcome of batch {seq} is unknown, sending it again: {cause}"),

@@ -1,11 +1,12 @@
 //! Opens the slot, runs the driver, and opens the slot again when the worker's state can't be trusted any more.
 
-use super::builder::{Command, StartError};
+use super::StartError;
+use super::connector::Command;
 use super::driver::{Driver, Exit};
 use super::{Clock, Notice, Notices};
 use crate::account::{AccountConfig, AccountId};
 use crate::auth::Authenticator;
-use crate::event::Event;
+use crate::event::NumberedEvent;
 use crate::limits::Limits;
 use crate::receiver::Receiver;
 use crate::store::{BalanceStore, OpenedSlot, SlotName};
@@ -27,7 +28,7 @@ pub(super) struct Shared {
     pub(super) receiver: Option<Arc<dyn Receiver>>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) notices: Notices,
-    pub(super) events: Option<mpsc::Sender<Event>>,
+    pub(super) events: Option<mpsc::Sender<NumberedEvent>>,
     pub(super) accounts: Mutex<BTreeMap<AccountId, AccountConfig>>,
     pub(super) seeds: Mutex<Seeds>,
 }
@@ -68,10 +69,22 @@ impl Shared {
     }
 
     pub(super) async fn open(self: &Arc<Self>) -> Result<(Worker, OpenedSlot), StartError> {
+        let began = std::time::Instant::now();
         let opened = self.store.open(&self.slot).await?;
         let seed = self.seeds.lock().unwrap_or_else(PoisonError::into_inner).next()?;
         let config = WorkerConfig { seed, ..self.worker.clone() };
         let worker = Worker::open(config, &opened, self.clock.now())?;
+        let status = worker.status();
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        self.notices.send(Notice::Opened {
+            slot: self.slot.to_string(),
+            epoch: opened.epoch,
+            batches: count(opened.log.len()),
+            bytes: opened.log.iter().map(|blob| count(blob.len())).fold(0, u64::saturating_add),
+            in_flight: status.in_flight,
+            remembered: status.remembered.saturating_sub(status.in_flight),
+            took: began.elapsed(),
+        });
         Ok((worker, opened))
     }
 }

@@ -1,6 +1,6 @@
 //! The seam between the driver and sockets.
 
-use super::builder::Command;
+use super::connector::Command;
 use crate::account::AccountId;
 use crate::limits::Limits;
 use crate::link::Link;

@@ -1,12 +1,13 @@
 //! Accounts of a worker: added, configured, closed.
 
 use super::batch::{Effect, ReplyId};
-use super::{AssetBook, ConnectionId, Worker, WorkerError};
+use super::{AssetBook, ConnectionId, Doubts, SettlementId, Worker, WorkerError};
 use crate::account::{AccountConfig, AccountId, Asset};
 use crate::limits::Limits;
 use crate::link::{Claim, PeerProtocol};
 use crate::record::{AccountNo, OWN, Record, Sums};
 use ilp_oer::Address;
+use std::collections::BTreeMap;
 
 /// An account as its worker holds it.
 #[derive(Debug)]
@@ -20,6 +21,9 @@ pub(super) struct Account {
     pub(super) max_in_flight: u64,
     pub(super) protocol: PeerProtocol,
     pub(super) sums: Sums,
+    pub(super) doubts: Doubts,
+    /// Every settlement that `sums` have in them, by its id.
+    pub(super) settlements: BTreeMap<Box<str>, i128>,
     /// Always what `sums` add up to.
     pub(super) balance: i128,
     /// Transfers it sent that are held or whose answer it is owed.
@@ -153,11 +157,10 @@ impl Worker {
     fn check_account(&self, config: &AccountConfig) -> Result<Address, AccountError> {
         let id = &config.id;
         let address = self.config.address.join(id.name()).map_err(|_| AccountError::AddressTooLong(id.clone()))?;
-        let same_name = |account: &&Account| account.id.name() == id.name() && account.id != *id;
-        if let Some(other) = self.accounts.iter().flatten().find(same_name) {
+        let existing = self.by_name.get(id.name()).copied();
+        if let Some(other) = existing.and_then(|no| self.account(no)).filter(|account| account.id != *id) {
             return Err(AccountError::OtherParallelism { id: id.clone(), existing: other.id.clone() });
         }
-        let existing = self.by_id.get(id).copied();
         if let Some(account) = existing.and_then(|no| self.account(no)) {
             let books = self.asset(account.asset);
             if account.closing.is_some() {
@@ -179,13 +182,17 @@ impl Worker {
     }
 
     fn configure_account(&mut self, config: AccountConfig, address: Address) -> Result<(), WorkerError> {
-        let no = match self.by_id.get(&config.id) {
-            Some(no) => *no,
+        let no = match self.number_of(&config.id) {
+            Some(no) => no,
             None => {
                 let no = AccountNo::try_from(self.accounts.len()).ok().filter(|no| *no != OWN);
                 let no = no.ok_or(WorkerError::Inconsistent("too many accounts"))?;
                 let asset = asset_text(&config.asset);
                 self.record(&Record::AccountOpened { no, id: config.id.clone(), asset: &asset })?;
+                if config.initial_balance != 0 {
+                    let amount = config.initial_balance.into();
+                    self.record(&Record::Settled { no, id: SettlementId::INITIAL, amount })?;
+                }
                 no
             }
         };
@@ -205,7 +212,7 @@ impl Worker {
     }
 
     pub(super) fn remove_account(&mut self, id: &AccountId, write_off: bool, reply: ReplyId) {
-        let no = self.by_id.get(id).copied();
+        let no = self.number_of(id);
         let error = match no.and_then(|no| self.account_mut(no)) {
             None => AccountError::Unknown(id.clone()),
             Some(account) if account.closing.is_some() => AccountError::Closing(id.clone()),
@@ -233,12 +240,13 @@ impl Worker {
                 self.effect(Effect::Account { reply, result: Err(error) });
                 continue;
             }
+            let (id, written_off) = (account.id.clone(), account.balance);
             if let Some(connection) = account.connection.take() {
                 self.connections.remove(&connection);
                 self.effect(Effect::Close { connection, reason: "the account was closed" });
             }
             self.routes.remove_hop(no);
-            self.record(&Record::AccountClosed { no })?;
+            self.record(&Record::AccountClosed { no, id, written_off })?;
             self.effect(Effect::Account { reply, result: Ok(()) });
         }
         Ok(())
@@ -250,14 +258,11 @@ impl Worker {
 
     /// The index of an asset written as `code/scale`, made if it is new.
     pub(super) fn asset_index(&mut self, text: &str) -> usize {
-        let asset = match text.rsplit_once('/') {
-            Some((code, scale)) => Asset::new(code, scale.parse().unwrap_or_default()),
-            None => Asset::new(text, 0),
-        };
+        let asset = asset_of(text);
         match self.assets.iter().position(|book| book.asset == asset) {
             Some(index) => index,
             None => {
-                self.assets.push(AssetBook { asset, own: 0 });
+                self.assets.push(AssetBook { asset, own: 0, closed_settlements: 0 });
                 self.rates_for_new_asset();
                 self.assets.len().saturating_sub(1)
             }
@@ -271,6 +276,14 @@ impl Worker {
                 self.rates.insert((from, to), (rate.numerator, rate.denominator));
             }
         }
+    }
+}
+
+/// The asset that a record names.
+pub(super) fn asset_of(text: &str) -> Asset {
+    match text.rsplit_once('/') {
+        Some((code, scale)) => Asset::new(code, scale.parse().unwrap_or_default()),
+        None => Asset::new(text, 0),
     }
 }
 

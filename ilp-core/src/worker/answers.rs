@@ -2,13 +2,12 @@
 
 use super::batch::Effect;
 use super::{ConnectionId, Delivery, Outcome, Tag, Worker, WorkerError, matches};
-use crate::event::Event;
 use crate::link::{Answer, RequestId};
 use crate::record::{OWN, Record};
 use crate::refusal::Refusal;
 use bytes::Bytes;
 use ilp_oer::ilp::ErrorPacket;
-use ilp_oer::{Amount, Fulfillment, Timestamp, TransferId};
+use ilp_oer::{Fulfillment, Timestamp, TransferId};
 
 impl Worker {
     /// A fulfill or reject is the next hop's only if the transfer went to the account that the connection belongs to.
@@ -163,17 +162,6 @@ impl Worker {
             None if from.account == OWN => {}
             None => self.effect(Effect::Answered(tag)),
         }
-        if self.config.events {
-            let name = |no| self.account(no).map(|account| account.id.clone());
-            let event = Event::Settled {
-                from: name(from.account),
-                to: name(to.account),
-                id: key,
-                incoming_amount: Amount::new(from.amount),
-                outgoing_amount: Amount::new(to.amount),
-            };
-            self.effect(Effect::Event(Box::new(event)));
-        }
         Ok(Ok(()))
     }
 
@@ -190,12 +178,6 @@ impl Worker {
             Some(id) => self.effect(Effect::Paid { id, result: Err(reason.clone()) }),
             None if from.account == OWN => {}
             None => self.effect(Effect::Answered(tag)),
-        }
-        if self.config.events {
-            let code = ErrorPacket::decode(reason).map_or(ilp_oer::ErrorCode::T00_INTERNAL_ERROR, |error| error.code);
-            let name = self.account(from.account).map(|account| account.id.clone());
-            let event = Event::Refused { from: name, id: Some(key), incoming_amount: Amount::new(from.amount), code };
-            self.effect(Effect::Event(Box::new(event)));
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Records change the state; nothing else does. The same code runs in a step and when a log is read.
 
 use super::accounts::{Account, Flight};
-use super::{Active, Outcome, Transfer, Worker, WorkerError};
+use super::{Active, Doubts, Outcome, Tally, Transfer, Worker, WorkerError};
 use crate::link::{Claim, PeerProtocol};
 use crate::record::{AccountNo, AccountState, Leg, OWN, Prepared, Record, TransferState};
 use crate::wheel::Timer;
@@ -13,14 +13,21 @@ use ilp_oer::{Condition, ErrorCode, Timestamp, TransferId};
 pub(super) const SUM_MAX: i128 = 1 << 100;
 
 impl Worker {
-    /// Writes a record into the batch under way and applies it.
+    /// Writes a record into the batch under way, applies it, and tells its event.
     pub(super) fn record(&mut self, record: &Record<'_>) -> Result<(), WorkerError> {
         self.pending.dirty = true;
-        self.record_lazily(record)
+        let event = self.event_of(record);
+        self.record_lazily(record)?;
+        self.count_event(record, event);
+        Ok(())
     }
 
-    /// The same, but the record may wait for a later batch: if it is lost, all that happens is that something is said once more.
+    /// The same, but the record may wait for a later batch: if it is lost, all that happens is that something is said once more. Only for
+    /// records that have no event.
     pub(super) fn record_lazily(&mut self, record: &Record<'_>) -> Result<(), WorkerError> {
+        if self.pending.blob.is_empty() {
+            Record::BatchBegun { at: self.pending.now, events: self.events.last() }.encode(&mut self.pending.blob);
+        }
         record.encode(&mut self.pending.blob);
         self.pending.records = self.pending.records.saturating_add(1);
         self.apply(record)
@@ -29,9 +36,10 @@ impl Worker {
     pub(super) fn apply(&mut self, record: &Record<'_>) -> Result<(), WorkerError> {
         match record {
             Record::AccountOpened { no, id, asset } => {
-                self.open_account(&AccountState { no: *no, id: id.clone(), asset, sums: Default::default() })
+                self.open_account(&AccountState { no: *no, id: id.clone(), asset, sums: Default::default(), doubts: Default::default() })
             }
-            Record::AccountClosed { no } => self.close_account(*no),
+            Record::AccountClosed { no, .. } => self.close_account(*no),
+            Record::BatchBegun { events, .. } => self.apply_events_before(*events),
             Record::Prepared(prepared) => {
                 self.change(prepared.from, |sums, x| add(&mut sums.incoming_prepared, x))?;
                 self.insert_transfer(prepared, Outcome::Held)
@@ -62,11 +70,24 @@ impl Worker {
                     self.change(*from, |sums, x| add(&mut sums.incoming_fulfilled, -x))?;
                     self.change_own(*from, -1)?;
                 }
+                self.doubt(*from, |doubts| if *charged { &mut doubts.disputed } else { &mut doubts.lost });
                 self.settle_answer(key);
                 Ok(())
             }
-            Record::Unconfirmed { key } => {
+            Record::Unconfirmed { key, from } => {
+                self.doubt(*from, |doubts| &mut doubts.unconfirmed);
                 self.settle_answer(key);
+                Ok(())
+            }
+            Record::Settled { no, id, amount } => self.apply_settlement(*no, id, *amount),
+            Record::SettlementKnown { no, id, amount } => {
+                if let Some(account) = self.account_mut(*no) {
+                    account.settlements.insert((*id).into(), *amount);
+                }
+                Ok(())
+            }
+            Record::EventsAcked { through } => {
+                self.apply_events_acked(*through);
                 Ok(())
             }
             Record::Charged { from, id, digest, expires_at } => {
@@ -88,10 +109,11 @@ impl Worker {
                 )
             }
             Record::Account(state) => self.open_account(state),
-            Record::Own { asset, balance } => {
+            Record::Own { asset, balance, closed_settlements } => {
                 let index = self.asset_index(asset);
                 if let Some(book) = self.assets.get_mut(index) {
                     book.own = *balance;
+                    book.closed_settlements = *closed_settlements;
                 }
                 Ok(())
             }
@@ -101,27 +123,30 @@ impl Worker {
                 self.apply_claim(*no, claim);
                 Ok(())
             }
-            Record::SnapshotBegun | Record::SnapshotEnded => Ok(()),
+            Record::SnapshotBegun { numbers, events_acked } => {
+                self.use_numbers(*numbers)?;
+                self.apply_events_acked(*events_acked);
+                Ok(())
+            }
+            Record::SnapshotEnded => Ok(()),
         }
     }
 
     fn open_account(&mut self, state: &AccountState<'_>) -> Result<(), WorkerError> {
         let index = usize::try_from(state.no).map_err(|_| WorkerError::Inconsistent("account number"))?;
         let asset = self.asset_index(state.asset);
-        if self.accounts.len() <= index {
-            // Numbers are given out in order, and closed accounts keep theirs: what is skipped here was closed before the snapshot.
-            self.accounts.resize_with(index.saturating_add(1), || None);
-        }
+        self.use_numbers(state.no.saturating_add(1))?;
         let address = self.config.address.join(state.id.name()).map_err(|_| WorkerError::Inconsistent("account address"))?;
         let existing = self.account_mut(state.no);
         let balance = balance_of(&state.sums).ok_or_else(|| WorkerError::Overflow(state.id.to_string()))?;
         match existing {
             Some(account) => {
                 account.sums = state.sums;
+                account.doubts = state.doubts;
                 account.balance = balance;
             }
             None => {
-                self.by_id.insert(state.id.clone(), state.no);
+                self.by_name.insert(state.id.name().into(), state.no);
                 if let Some(place) = self.accounts.get_mut(index) {
                     *place = Some(Account {
                         id: state.id.clone(),
@@ -132,6 +157,8 @@ impl Worker {
                         max_in_flight: 0,
                         protocol: PeerProtocol::Clp,
                         sums: state.sums,
+                        doubts: state.doubts,
+                        settlements: Default::default(),
                         balance,
                         incoming: Flight::default(),
                         outgoing: Flight::default(),
@@ -151,18 +178,46 @@ impl Worker {
 
     fn close_account(&mut self, no: AccountNo) -> Result<(), WorkerError> {
         let index = usize::try_from(no).map_err(|_| WorkerError::Inconsistent("account number"))?;
-        if self.accounts.len() <= index {
-            // From a snapshot: the account was closed before.
-            self.accounts.resize_with(index.saturating_add(1), || None);
-        }
         if let Some(account) = self.accounts.get_mut(index).and_then(Option::take) {
-            self.by_id.remove(&account.id);
+            self.by_name.remove(account.id.name());
             self.pending.closed.push(account.id.clone());
             if let Some(book) = self.assets.get_mut(account.asset) {
-                book.own = checked(book.own, account.balance).ok_or_else(|| WorkerError::Overflow(book.asset.to_string()))?;
+                let settled = checked(book.closed_settlements, account.sums.settlements);
+                let (own, settled) =
+                    checked(book.own, account.balance).zip(settled).ok_or_else(|| WorkerError::Overflow(book.asset.to_string()))?;
+                (book.own, book.closed_settlements) = (own, settled);
             }
         }
         Ok(())
+    }
+
+    /// Account numbers below this one are used up: closed accounts keep theirs.
+    fn use_numbers(&mut self, below: AccountNo) -> Result<(), WorkerError> {
+        let below = usize::try_from(below).map_err(|_| WorkerError::Inconsistent("account number"))?;
+        if self.accounts.len() < below {
+            self.accounts.resize_with(below, || None);
+        }
+        Ok(())
+    }
+
+    fn apply_settlement(&mut self, no: AccountNo, id: &str, amount: i128) -> Result<(), WorkerError> {
+        let replaying = self.replaying;
+        let Some(account) = self.account_mut(no) else {
+            // As in `change`.
+            return if replaying { Ok(()) } else { Err(WorkerError::Inconsistent("a record names an account that isn't there")) };
+        };
+        account.settlements.insert(id.into(), amount);
+        let changed = add(&mut account.sums.settlements, amount);
+        let balance = balance_of(&account.sums).filter(|_| changed.is_some());
+        account.balance = balance.ok_or_else(|| WorkerError::Overflow(account.id.to_string()))?;
+        self.pending.touched.push(no);
+        Ok(())
+    }
+
+    fn doubt(&mut self, leg: Leg, which: impl FnOnce(&mut Doubts) -> &mut Tally) {
+        if let Some(account) = self.account_mut(leg.account) {
+            which(&mut account.doubts).add(leg.amount);
+        }
     }
 
     /// Changes the sums of the account at a leg by its amount; the balance follows.
@@ -343,6 +398,6 @@ pub(super) fn balance_of(sums: &crate::record::Sums) -> Option<i128> {
     })
 }
 
-fn code_of(reason: &[u8]) -> ErrorCode {
+pub(super) fn code_of(reason: &[u8]) -> ErrorCode {
     ErrorPacket::decode(reason).map_or(ErrorCode::T00_INTERNAL_ERROR, |error| error.code)
 }

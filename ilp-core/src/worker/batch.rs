@@ -1,10 +1,11 @@
 //! What goes into a step and what comes out.
 
-use super::{Pending, Tag, Worker, WorkerError};
+use super::{Pending, SettleError, Settlement, SettlementId, Tag, Worker, WorkerError, WorkerStatus};
 use crate::account::{AccountConfig, AccountId};
-use crate::event::Event;
+use crate::event::NumberedEvent;
 use crate::link::{Answer, LinkCommand, LinkEvent, RequestId};
 use crate::receiver::IncomingPayment;
+use crate::record::BatchBegun;
 use crate::refusal::Refusal;
 use bytes::Bytes;
 use ilp_oer::{Address, Amount, Condition, Fulfillment, Timestamp};
@@ -73,6 +74,27 @@ pub enum Input {
         /// Comes back with the result.
         reply: ReplyId,
     },
+    /// Something was settled outside of the connector.
+    Settle {
+        /// At whose account.
+        account: AccountId,
+        /// What the connector owes the holder changes by so much, in the account's base unit.
+        amount: i128,
+        /// An id counts once.
+        id: SettlementId,
+        /// Comes back with the result.
+        reply: ReplyId,
+    },
+    /// The embedder has all events up to this number.
+    AcknowledgeEvents {
+        /// The number.
+        through: u64,
+    },
+    /// Asks for the books as they are at the end of the step; told when they are durable.
+    State {
+        /// Comes back with them.
+        reply: ReplyId,
+    },
 }
 
 /// A payment from the connector's own account.
@@ -127,8 +149,10 @@ pub(super) enum Effect {
     Deliver { tag: Tag, payment: Box<IncomingPayment> },
     Paid { id: PayId, result: Result<Fulfillment, Bytes> },
     Account { reply: ReplyId, result: Result<(), crate::AccountError> },
+    Settled { reply: ReplyId, result: Result<Settlement, SettleError> },
+    Stated { reply: ReplyId, status: Box<WorkerStatus> },
     Close { connection: ConnectionId, reason: &'static str },
-    Event(Box<Event>),
+    Event(Box<NumberedEvent>),
 }
 
 /// What the driver does with a released effect.
@@ -142,8 +166,12 @@ pub enum Released {
     Paid(PayId, Result<Fulfillment, Bytes>),
     /// An account was added or removed, or not.
     Account(ReplyId, Result<(), crate::AccountError>),
+    /// A settlement is in the books, or not.
+    Settled(ReplyId, Result<Settlement, SettleError>),
+    /// The books, durable.
+    Stated(ReplyId, Box<WorkerStatus>),
     /// For the embedder's event stream.
-    Event(Box<Event>),
+    Event(Box<NumberedEvent>),
 }
 
 impl Batch {
@@ -160,14 +188,18 @@ impl Batch {
 impl Worker {
     /// Closes the step: what was recorded becomes a commit, unless all of it can wait.
     pub(super) fn seal(&mut self) -> Result<Batch, WorkerError> {
-        let Pending { dirty, seq, .. } = self.pending;
+        let Pending { dirty, seq, now, .. } = self.pending;
+        self.pending.now = 0;
         let commit = if dirty {
             let seq = seq.checked_add(1).ok_or(WorkerError::Inconsistent("the log is full"))?;
             let cut_below = self.snapshot_step(seq);
             self.pending.dirty = false;
             self.pending.seq = seq;
             self.pending.records = 0;
-            let blob = Bytes::from(std::mem::take(&mut self.pending.blob));
+            let mut blob = std::mem::take(&mut self.pending.blob);
+            // What waited for company has its time.
+            BatchBegun::set_time(&mut blob, now);
+            let blob = Bytes::from(blob);
             self.pending.touched.sort_unstable();
             self.pending.touched.dedup();
             let touched = std::mem::take(&mut self.pending.touched);
@@ -175,7 +207,7 @@ impl Worker {
             closed.sort_unstable();
             closed.dedup();
             // An account that was closed and opened again in one batch is there.
-            let closed = closed.into_iter().filter(|id| !self.by_id.contains_key(id)).map(|id| (id, None));
+            let closed = closed.into_iter().filter(|id| self.number_of(id).is_none()).map(|id| (id, None));
             let there = touched.iter().filter_map(|no| self.account(*no)).map(|a| (a.id.clone(), Some(a.balance)));
             let balances = there.chain(closed).collect();
             self.pending.touched = touched;

@@ -13,7 +13,7 @@ use ilp_oer::{DecodeError, Timestamp};
 
 impl Worker {
     pub(super) fn connected(&mut self, connection: ConnectionId, id: &AccountId) {
-        let no = self.by_id.get(id).copied();
+        let no = self.number_of(id);
         let Some((no, account)) = no.and_then(|no| Some((no, self.account_mut(no)?))) else {
             self.effect(Effect::Close { connection, reason: "the account is gone" });
             return;

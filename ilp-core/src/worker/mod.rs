@@ -18,10 +18,12 @@ mod apply;
 mod batch;
 mod claims;
 mod connections;
+mod events;
 mod pipeline;
 mod prepare;
 mod recover;
 mod release;
+mod settle;
 mod snapshot;
 mod status;
 mod timers;
@@ -30,7 +32,8 @@ pub use accounts::AccountError;
 pub use batch::{Batch, BatchCommit, ConnectionId, Delivery, Input, Pay, PayId, Released, ReplyId};
 pub use pipeline::{Pipeline, Retry, Untrusted};
 pub use recover::OpenError;
-pub use status::{AccountStatus, Counters, Totals, WorkerStatus};
+pub use settle::{InvalidSettlementId, SettleError, Settlement, SettlementId};
+pub use status::{AccountStatus, Counters, Doubts, Tally, Totals, TransferState, TransferStatus, WorkerStatus};
 
 use crate::account::{Asset, Rate};
 use crate::collections::{PartedMap, Slots};
@@ -77,7 +80,8 @@ pub struct Worker {
     assets: Vec<AssetBook>,
     rates: BTreeMap<(usize, usize), (u64, u64)>,
     accounts: Vec<Option<Account>>,
-    by_id: BTreeMap<crate::AccountId, AccountNo>,
+    /// Names alone: no two accounts of one name differ in their parallelism.
+    by_name: HashMap<Box<str>, AccountNo, RandomState>,
     connections: HashMap<ConnectionId, AccountNo, RandomState>,
     routes: Routes<AccountNo>,
     /// Every transfer that is in flight or remembered.
@@ -99,6 +103,9 @@ pub struct Worker {
     /// Inputs of the step under way that are looked at last.
     later: Vec<Input>,
     snapshot: snapshot::Snapshots,
+    events: events::Events,
+    /// Whoever wants the books as they are when the step ends.
+    statements: Vec<ReplyId>,
     /// Set while the log is read: records may then name what lies before the snapshot.
     replaying: bool,
     /// Added to deadlines of transfers that were recovered: our clock may have jumped.
@@ -110,6 +117,8 @@ pub struct Worker {
 struct AssetBook {
     asset: Asset,
     own: i128,
+    /// What accounts that are closed had settled: their units are still here.
+    closed_settlements: i128,
 }
 
 /// What the step under way has produced.
@@ -124,6 +133,8 @@ struct Pending {
     /// Something in `blob` must be durable; else it waits for company.
     dirty: bool,
     seq: u64,
+    /// The time of the step under way; 0 between steps.
+    now: i64,
 }
 
 /// A transfer, as long as it could be repeated. Kept small: there may be millions.
@@ -232,6 +243,7 @@ impl Worker {
     /// `inputs` is drained. Order matters within it as it does on a connection, but for one thing: what ends transfers is looked at
     /// before what begins some, so that money and room that come free can be used at once.
     pub fn step(&mut self, now: Timestamp, inputs: &mut Vec<Input>) -> Result<Batch, WorkerError> {
+        self.pending.now = now.unix_millis();
         self.fire_timers(now)?;
         for tag in std::mem::take(&mut self.unsent) {
             self.end_unsent(tag, now)?;
@@ -252,6 +264,7 @@ impl Worker {
         if !self.closing.is_empty() {
             self.finish_closing()?;
         }
+        self.state_books();
         self.seal()
     }
 
@@ -302,6 +315,12 @@ impl Worker {
                 self.remove_account(&id, write_off, reply);
                 Ok(())
             }
+            Input::Settle { account, amount, id, reply } => self.settle(&account, amount, &id, reply),
+            Input::AcknowledgeEvents { through } => self.acknowledge_events(through),
+            Input::State { reply } => {
+                self.statements.push(reply);
+                Ok(())
+            }
         }
     }
 
@@ -329,6 +348,24 @@ impl Worker {
 
     fn account_mut(&mut self, no: AccountNo) -> Option<&mut Account> {
         self.accounts.get_mut(usize::try_from(no).ok()?)?.as_mut()
+    }
+
+    fn number_of(&self, id: &crate::AccountId) -> Option<AccountNo> {
+        let no = *self.by_name.get(id.name())?;
+        self.account(no).filter(|account| account.id == *id).map(|_| no)
+    }
+
+    /// The books as this step leaves them, for those who asked: told when all of it is durable.
+    fn state_books(&mut self) {
+        if self.statements.is_empty() {
+            return;
+        }
+        self.flush();
+        let mut status = self.status();
+        status.seq = status.seq.saturating_add(u64::from(self.pending.dirty));
+        for reply in std::mem::take(&mut self.statements) {
+            self.effect(Effect::Stated { reply, status: Box::new(status.clone()) });
+        }
     }
 
     fn new_outgoing_id(&mut self) -> TransferId {
@@ -359,9 +396,9 @@ fn matches(condition: &Condition, fulfillment: &Fulfillment) -> bool {
     condition.is_fulfilled_by(fulfillment)
 }
 
-fn seeded(seed: [u8; 32]) -> (ChaCha12Rng, [RandomState; 4]) {
+fn seeded(seed: [u8; 32]) -> (ChaCha12Rng, [RandomState; 5]) {
     let mut rng = ChaCha12Rng::from_seed(seed);
     let mut state = || RandomState::with_seeds(rng.next_u64(), rng.next_u64(), rng.next_u64(), rng.next_u64());
-    let states = [state(), state(), state(), state()];
+    let states = [state(), state(), state(), state(), state()];
     (rng, states)
 }

@@ -27,6 +27,8 @@ struct OnItsWay {
     durable: bool,
     /// What was known to be durable when its commit was given out last.
     sent_after: u64,
+    /// How often it was sent again.
+    repeats: u32,
 }
 
 /// A commit that must be sent to the store again, byte for byte.
@@ -80,7 +82,7 @@ impl Pipeline {
         let seq = commit.as_ref().map(|commit| commit.seq);
         // The first one follows what the worker was opened with.
         let sent_after = seq.map_or(0, |seq| *self.durable_seq.get_or_insert(seq.saturating_sub(1)));
-        self.batches.push_back(OnItsWay { batch, seq, durable: seq.is_none(), sent_after });
+        self.batches.push_back(OnItsWay { batch, seq, durable: seq.is_none(), sent_after, repeats: 0 });
         commit
     }
 
@@ -88,10 +90,14 @@ impl Pipeline {
     pub fn outcome(&mut self, commit: Commit, outcome: CommitOutcome) -> Result<Option<Retry>, Untrusted> {
         let known = self.durable_seq.unwrap_or_default();
         let entry = self.batches.iter_mut().find(|entry| entry.seq == Some(commit.seq));
-        let sent_after = entry.map_or(known, |entry| {
+        let (sent_after, repeats) = entry.map_or((known, 0), |entry| {
             entry.durable |= outcome == CommitOutcome::Durable;
-            std::mem::replace(&mut entry.sent_after, known)
+            let repeats = entry.repeats;
+            entry.repeats = repeats.saturating_add(1);
+            (std::mem::replace(&mut entry.sent_after, known), repeats)
         });
+        // A store that is in trouble isn't asked more and more often.
+        let after = |first: Duration, most| first.saturating_mul(1_u32.checked_shl(repeats).unwrap_or(u32::MAX)).min(most);
         match outcome {
             CommitOutcome::Durable => {
                 self.durable_seq = Some(known.max(commit.seq));
@@ -100,8 +106,8 @@ impl Pipeline {
             CommitOutcome::Fenced { epoch } => self.distrust(Untrusted::Fenced { epoch, ours: self.epoch }),
             // Answers overtake each other: what became durable while this one was on its way isn't missing.
             CommitOutcome::Gap { last_seq } if last_seq < sent_after => self.distrust(Untrusted::Forgotten { last_seq }),
-            CommitOutcome::Gap { .. } => Ok(Some(Retry { commit, after: AFTER_GAP })),
-            CommitOutcome::Unknown { .. } => Ok(Some(Retry { commit, after: AFTER_UNKNOWN })),
+            CommitOutcome::Gap { .. } => Ok(Some(Retry { commit, after: after(AFTER_GAP, AFTER_GAP_MAX) })),
+            CommitOutcome::Unknown { .. } => Ok(Some(Retry { commit, after: after(AFTER_UNKNOWN, AFTER_UNKNOWN_MAX) })),
         }
     }
 
@@ -129,6 +135,8 @@ impl Pipeline {
     }
 }
 
-/// An earlier batch is still on its way to the store.
+/// An earlier batch is still on its way to the store. For the first time; then twice as long each time, as all of these.
 const AFTER_GAP: Duration = Duration::from_millis(1);
+const AFTER_GAP_MAX: Duration = Duration::from_millis(50);
 const AFTER_UNKNOWN: Duration = Duration::from_millis(5);
+const AFTER_UNKNOWN_MAX: Duration = Duration::from_secs(1);

@@ -3,7 +3,7 @@
 use super::apply::SUM_MAX;
 use super::batch::{Effect, Pay};
 use super::{ConnectionId, Outcome, Tag, Worker, WorkerError};
-use crate::event::Event;
+use crate::event::{Event, NumberedEvent};
 use crate::link::{Answer, IncomingPrepare, Payload, RequestId, SubProtocol};
 use crate::receiver::IncomingPayment;
 use crate::record::{AccountNo, Leg, OWN, Prepared, Record};
@@ -51,7 +51,6 @@ impl Worker {
                 }))?;
                 self.effect(Effect::Answer { connection, request, answer: Answer::Ack });
                 self.send_on(key);
-                self.accepted_event(from, hop.to, key);
             }
             Err(refusal) => self.refuse(connection, request, no, transfer.amount, refusal, now),
         }
@@ -118,7 +117,6 @@ impl Worker {
                     active.pay = Some(pay.id);
                 }
                 self.send_on(key);
-                self.accepted_event(from, to, key);
             }
             Err(refusal) => {
                 let result = Err(refusal.to_packet(&self.config.address, now));
@@ -154,8 +152,8 @@ impl Worker {
         self.effect(Effect::Answer { connection, request, answer: Answer::Error(reason) });
         if self.config.events {
             let from = self.account(no).map(|account| account.id.clone());
-            let event = Event::Refused { from, id: None, incoming_amount: amount, code: refusal.code().0 };
-            self.effect(Effect::Event(Box::new(event)));
+            let event = Event::Refused { from, incoming_amount: amount, code: refusal.code().0 };
+            self.effect(Effect::Event(Box::new(NumberedEvent { number: None, event })));
         }
     }
 
@@ -324,20 +322,6 @@ impl Worker {
             data: Bytes::copy_from_slice(payment.data),
         };
         self.effect(Effect::Deliver { tag, payment: Box::new(payment) });
-    }
-
-    fn accepted_event(&mut self, from: Leg, to: Leg, id: TransferId) {
-        if self.config.events {
-            let name = |leg: Leg| self.account(leg.account).map(|account| account.id.clone());
-            let event = Event::Accepted {
-                from: name(from),
-                to: name(to),
-                id,
-                incoming_amount: Amount::new(from.amount),
-                outgoing_amount: Amount::new(to.amount),
-            };
-            self.effect(Effect::Event(Box::new(event)));
-        }
     }
 }
 

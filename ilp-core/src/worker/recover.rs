@@ -43,7 +43,7 @@ impl Worker {
         if let Some(rate) = config.rates.iter().find(|rate| rate.numerator == 0 || rate.denominator == 0) {
             return Err(OpenError::Rate { from: rate.from.to_string(), to: rate.to.to_string() });
         }
-        let (rng, [connections, routes, incoming, outgoing]) = seeded(config.seed);
+        let (rng, [connections, routes, incoming, outgoing, names]) = seeded(config.seed);
         let mut routes = Routes::new(routes);
         routes.insert(&config.address, OWN);
         let mut worker = Self {
@@ -51,7 +51,7 @@ impl Worker {
             assets: Vec::new(),
             rates: BTreeMap::new(),
             accounts: Vec::new(),
-            by_id: BTreeMap::new(),
+            by_name: HashMap::with_hasher(names),
             connections: HashMap::with_hasher(connections),
             routes,
             transfers: Slots::new(),
@@ -68,14 +68,18 @@ impl Worker {
             later: Vec::new(),
             pending: Pending { seq: opened.last_seq, ..Pending::default() },
             snapshot: Default::default(),
+            events: Default::default(),
+            statements: Vec::new(),
             replaying: true,
             recovered_skew_ms: config.timing.skew_ms_max,
             config,
         };
+        worker.learn_names(&opened.log).map_err(|(batch, source)| OpenError::Log { batch, source })?;
         for (batch, blob) in opened.log.iter().enumerate() {
             worker.replay(blob).map_err(|source| OpenError::Log { batch, source })?;
         }
         worker.replaying = false;
+        worker.forget_names();
         worker.recount();
         worker.pending.touched.clear();
         worker.pending.closed.clear();
@@ -85,7 +89,10 @@ impl Worker {
 
     fn replay(&mut self, blob: &[u8]) -> Result<(), WorkerError> {
         for record in Record::decode_all(blob) {
-            self.apply(&record?)?;
+            let record = record?;
+            let event = self.event_of(&record);
+            self.apply(&record)?;
+            self.count_event(&record, event);
         }
         Ok(())
     }

@@ -23,6 +23,8 @@ impl Worker {
                 Effect::Deliver { tag, payment } => Some(Released::Deliver(Delivery(tag), payment)),
                 Effect::Paid { id, result } => Some(Released::Paid(id, result)),
                 Effect::Account { reply, result } => Some(Released::Account(reply, result)),
+                Effect::Settled { reply, result } => Some(Released::Settled(reply, result)),
+                Effect::Stated { reply, status } => Some(Released::Stated(reply, status)),
                 Effect::Close { connection, reason } => Some(Released::Command(connection, LinkCommand::Close { reason: reason.into() })),
                 Effect::Event(event) => Some(Released::Event(event)),
             };

@@ -1,11 +1,14 @@
 //! Snapshots while running: the log is cut behind what is still needed of it, without a pause.
 //!
 //! Most transfers are forgotten before their records are old, so most of the log needs only to be dropped. A snapshot has a *cut*: the
-//! batch below which the log shall go. It begins with the sums of all accounts; then every batch looks at some transfers, and carries
-//! those that were recorded before the cut, as they stand. When all had their turn, the log below the cut isn't needed any more.
+//! batch below which the log shall go. Every batch from then on carries the sums of some accounts, until all had their turn, then the
+//! connector's own; then every batch looks at some transfers, and carries those that were recorded before the cut, as they stand. When all
+//! had their turn, the log below the cut isn't needed any more.
 //!
-//! Reading from the cut, sums are wrong until the snapshot's beginning sets them; from there on records change them exactly, whether or
+//! Reading from the cut, an account's sums are wrong until the snapshot sets them; from there on records change them exactly, whether or
 //! not the transfer that they are about is known yet, because every record names its accounts and amounts.
+//!
+//! What the embedder hasn't acknowledged isn't cut: its events are made from the log.
 
 use super::accounts::asset_text;
 use super::{Outcome, Transfer, Worker};
@@ -13,8 +16,6 @@ use crate::link::Claim;
 use crate::record::{AccountNo, AccountState, Prepared, Record, TransferState};
 use std::collections::VecDeque;
 
-/// What is kept of the log at least, and how much it grows between two snapshots at least.
-const LOG_BYTES_MIN: usize = 8 << 20;
 /// About what the log has for a payment. As much of it as all remembered payments take is kept: so few have to be carried over.
 const PAYMENT_BYTES: usize = 400;
 /// Cuts lie at batches at least so far apart.
@@ -26,42 +27,97 @@ const PLACES_MIN: usize = 256;
 pub(super) struct Snapshots {
     /// Bytes written since the worker was opened.
     written: usize,
-    /// Batches where the log could be cut, oldest first, each with what had been written before it.
-    marks: VecDeque<(u64, usize)>,
+    /// Batches where the log could be cut, oldest first.
+    marks: VecDeque<Mark>,
     under_way: Option<UnderWay>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    /// The batch.
+    seq: u64,
+    /// Bytes written before it.
+    written: usize,
+    /// The last event that it, or one before it, has.
+    events: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct UnderWay {
     cut: u64,
-    /// The next place in the slab of transfers.
-    next: usize,
+    /// Whose turn it is.
+    next: Turn,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Turn {
+    /// The account of this number.
+    Account(usize),
+    /// This place in the slab of transfers.
+    Transfer(usize),
 }
 
 impl Worker {
     /// Adds its share of a snapshot to the batch about to be sealed as `seq`; says what may be cut if that ends it.
     pub(super) fn snapshot_step(&mut self, seq: u64) -> Option<u64> {
         let live = self.transfers.len().saturating_mul(PAYMENT_BYTES);
+        let events = self.events_needed_from();
         let snapshots = &mut self.snapshot;
         let before = snapshots.written;
         snapshots.written = before.saturating_add(self.pending.blob.len());
-        if snapshots.marks.back().is_none_or(|(_, at)| before.saturating_sub(*at) >= MARK_BYTES) {
-            snapshots.marks.push_back((seq, before));
+        let keep = live.max(self.config.limits.log_bytes);
+        if snapshots.marks.back().is_none_or(|mark| before.saturating_sub(mark.written) >= (keep / 8).min(MARK_BYTES)) {
+            snapshots.marks.push_back(Mark { seq, written: before, events: self.events.last() });
         }
-        match snapshots.under_way.take() {
-            Some(under_way) => self.carry(seq, under_way),
+        let quota = self.pending.records.saturating_mul(8).saturating_add(PLACES_MIN);
+        let under_way = match snapshots.under_way.take() {
+            Some(under_way) => under_way,
             None => {
-                let cut = snapshots.cut(live.max(LOG_BYTES_MIN))?;
-                self.begin_snapshot();
-                self.snapshot.under_way = Some(UnderWay { cut, next: 0 });
+                let cut = snapshots.cut(keep, events)?;
+                let numbers = AccountNo::try_from(self.accounts.len()).ok()?;
+                Record::SnapshotBegun { numbers, events_acked: self.events.acked() }.encode(&mut self.pending.blob);
+                UnderWay { cut, next: Turn::Account(0) }
+            }
+        };
+        match under_way.next {
+            Turn::Account(next) => {
+                let next = self.carry_accounts(next, quota);
+                self.snapshot.under_way = Some(UnderWay { next, ..under_way });
                 None
             }
+            Turn::Transfer(next) => self.carry_transfers(seq, under_way.cut, next, quota),
         }
     }
 
+    /// Carries over the books of some accounts, and after the last the connector's own.
+    fn carry_accounts(&mut self, next: usize, quota: usize) -> Turn {
+        let mut blob = std::mem::take(&mut self.pending.blob);
+        let end = next.saturating_add(quota).min(self.accounts.len());
+        for (no, account) in self.accounts.iter().enumerate().take(end).skip(next) {
+            let (Some(account), Ok(no)) = (account, AccountNo::try_from(no)) else { continue };
+            let asset = self.asset(account.asset).map(asset_text).unwrap_or_default();
+            let (id, sums, doubts) = (account.id.clone(), account.sums, account.doubts);
+            Record::Account(AccountState { no, id, asset: &asset, sums, doubts }).encode(&mut blob);
+            for (id, amount) in &account.settlements {
+                Record::SettlementKnown { no, id, amount: *amount }.encode(&mut blob);
+            }
+            for Claim { kind, subject, proof } in &account.claims {
+                Record::Claimed { no, kind: *kind, subject, proof }.encode(&mut blob);
+            }
+        }
+        let done = end == self.accounts.len();
+        if done {
+            for book in &self.assets {
+                let (balance, closed_settlements) = (book.own, book.closed_settlements);
+                Record::Own { asset: &asset_text(&book.asset), balance, closed_settlements }.encode(&mut blob);
+            }
+        }
+        self.pending.blob = blob;
+        if done { Turn::Transfer(0) } else { Turn::Account(end) }
+    }
+
     /// Carries over some of what was recorded before the cut.
-    fn carry(&mut self, seq: u64, UnderWay { cut, next }: UnderWay) -> Option<u64> {
-        let quota = self.pending.records.saturating_mul(8).saturating_add(PLACES_MIN);
+    fn carry_transfers(&mut self, seq: u64, cut: u64, next: usize, quota: usize) -> Option<u64> {
         // Places, not transfers, are counted: a sparse slab must not make one batch long.
         let (end, capacity) = (next.saturating_add(quota), self.transfers.end());
         let mut blob = std::mem::take(&mut self.pending.blob);
@@ -75,35 +131,14 @@ impl Worker {
         }
         self.pending.blob = blob;
         if end < capacity {
-            self.snapshot.under_way = Some(UnderWay { cut, next: end });
+            self.snapshot.under_way = Some(UnderWay { cut, next: Turn::Transfer(end) });
             return None;
         }
         Record::SnapshotEnded.encode(&mut self.pending.blob);
-        while self.snapshot.marks.front().is_some_and(|(mark, _)| *mark < cut) {
+        while self.snapshot.marks.front().is_some_and(|mark| mark.seq < cut) {
             self.snapshot.marks.pop_front();
         }
         Some(cut)
-    }
-
-    fn begin_snapshot(&mut self) {
-        let mut blob = std::mem::take(&mut self.pending.blob);
-        Record::SnapshotBegun.encode(&mut blob);
-        for (no, account) in self.accounts.iter().enumerate() {
-            let (Some(account), Ok(no)) = (account, AccountNo::try_from(no)) else { continue };
-            let asset = self.asset(account.asset).map(asset_text).unwrap_or_default();
-            Record::Account(AccountState { no, id: account.id.clone(), asset: &asset, sums: account.sums }).encode(&mut blob);
-            for Claim { kind, subject, proof } in &account.claims {
-                Record::Claimed { no, kind: *kind, subject, proof }.encode(&mut blob);
-            }
-        }
-        // Numbers are never used twice: without this, that of the newest account would be forgotten if it is closed.
-        if let (Some(None), Ok(no)) = (self.accounts.last(), AccountNo::try_from(self.accounts.len().saturating_sub(1))) {
-            Record::AccountClosed { no }.encode(&mut blob);
-        }
-        for book in &self.assets {
-            Record::Own { asset: &asset_text(&book.asset), balance: book.own }.encode(&mut blob);
-        }
-        self.pending.blob = blob;
     }
 
     fn transfer_state<'a>(&'a self, transfer: &'a Transfer) -> TransferState<'a> {
@@ -135,13 +170,13 @@ impl Worker {
 }
 
 impl Snapshots {
-    /// Where to cut so that `keep` bytes stay, if there is a quarter more.
-    fn cut(&self, keep: usize) -> Option<u64> {
-        let (oldest, from) = *self.marks.front()?;
-        if self.written.saturating_sub(from) < keep.saturating_add(keep / 4) {
+    /// Where to cut so that `keep` bytes stay and no event above `events`, if there is a quarter more.
+    fn cut(&self, keep: usize, events: u64) -> Option<u64> {
+        let oldest = *self.marks.front()?;
+        if self.written.saturating_sub(oldest.written) < keep.saturating_add(keep / 4) {
             return None;
         }
-        let kept = |(_, at): &&(u64, usize)| self.written.saturating_sub(*at) >= keep;
-        self.marks.iter().rev().find(kept).map(|(seq, _)| *seq).filter(|seq| *seq > oldest)
+        let may_go = |mark: &&Mark| self.written.saturating_sub(mark.written) >= keep && mark.events <= events;
+        self.marks.iter().rev().find(may_go).map(|mark| mark.seq).filter(|seq| *seq > oldest.seq)
     }
 }

@@ -1,9 +1,10 @@
 //! What a worker can be asked: the books and the counters.
 
-use super::Worker;
+use super::{Outcome, Transfer, Worker};
 use crate::account::{AccountId, Asset};
 use crate::link::Claim;
-use ilp_oer::Address;
+use crate::record::Leg;
+use ilp_oer::{Address, Amount, Timestamp, TransferId};
 
 /// Counted since the worker was opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -24,6 +25,33 @@ pub struct Counters {
     pub lost: u64,
 }
 
+/// A number of transfers, and what they add up to at an account, in its base unit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// How many.
+    pub count: u64,
+    /// Their amounts at the account.
+    pub amount: i128,
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, amount: u64) {
+        self.count = self.count.saturating_add(1);
+        self.amount = self.amount.saturating_add(amount.into());
+    }
+}
+
+/// Transfers of an account about which its holder and the connector may be of different minds, since the account was opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Doubts {
+    /// The holder refused a fulfill that it had in time: it stays charged.
+    pub disputed: Tally,
+    /// The holder never answered a fulfill: it stays charged.
+    pub unconfirmed: Tally,
+    /// A fulfill came too late for the holder: it has its money back, and the connector's own account took the loss.
+    pub lost: Tally,
+}
+
 /// The books and counters of a worker at one instant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerStatus {
@@ -33,12 +61,18 @@ pub struct WorkerStatus {
     pub accounts: Vec<AccountStatus>,
     /// The connector's own account in each asset.
     pub own: Vec<(Asset, i128)>,
+    /// What accounts that are closed had settled, in each asset.
+    pub closed_settlements: Vec<(Asset, i128)>,
     /// Since the worker was opened.
     pub counters: Counters,
     /// Transfers held or with an answer owed.
     pub in_flight: usize,
     /// Transfers in flight or remembered.
     pub remembered: usize,
+    /// The number of the last batch that the books have in them.
+    pub seq: u64,
+    /// Events that the embedder hasn't acknowledged; 0 if it takes none.
+    pub events_unacknowledged: u64,
 }
 
 /// An account at one instant. Amounts are in its base unit; incoming and outgoing are seen from the connector.
@@ -62,6 +96,8 @@ pub struct AccountStatus {
     pub claims: Vec<Claim>,
     /// What the balance is made of.
     pub totals: Totals,
+    /// What its holder may see differently.
+    pub doubts: Doubts,
 }
 
 /// The sums that make a balance: `outgoing_fulfilled + outgoing_unconditional − incoming_fulfilled − incoming_unconditional −
@@ -100,11 +136,86 @@ impl WorkerStatus {
         let accounts = self.accounts.iter().filter(|account| account.asset == *asset);
         let held_and_owed = accounts.map(|a| a.balance.saturating_add(a.totals.incoming_prepared).saturating_sub(a.totals.settlements));
         let own = self.own.iter().filter(|(of, _)| of == asset).map(|(_, own)| *own);
-        held_and_owed.chain(own).fold(0, i128::saturating_add)
+        let closed = self.closed_settlements.iter().filter(|(of, _)| of == asset).map(|(_, settled)| settled.saturating_neg());
+        held_and_owed.chain(own).chain(closed).fold(0, i128::saturating_add)
     }
 }
 
+/// A transfer at one instant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TransferStatus {
+    /// Ours, on the outgoing side.
+    pub id: TransferId,
+    /// The sender's; for a payment of our own the same as `id`.
+    pub incoming_id: TransferId,
+    /// The sender; `None` for a payment of our own.
+    pub from: Option<AccountId>,
+    /// The next hop; `None` for a payment to our own address.
+    pub to: Option<AccountId>,
+    /// In the sender's base unit.
+    pub incoming_amount: Amount,
+    /// In the next hop's base unit.
+    pub outgoing_amount: Amount,
+    /// Of the incoming transfer.
+    pub incoming_expires_at: Timestamp,
+    /// Of the outgoing transfer.
+    pub expires_at: Timestamp,
+    /// What has become of it.
+    pub state: TransferState,
+}
+
+/// What has become of a transfer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransferState {
+    /// Neither fulfilled nor rejected.
+    Held,
+    /// Fulfilled, and the sender hasn't acknowledged it.
+    FulfillOwed,
+    /// Rejected, and the sender hasn't acknowledged it.
+    RejectOwed,
+    /// Fulfilled; only remembered.
+    Fulfilled,
+    /// Rejected; only remembered.
+    Rejected,
+    /// Unconditional; only remembered.
+    Charged,
+}
+
 impl Worker {
+    /// Transfers that are held or have an answer owed, those that expire first first; at most `max` of them.
+    pub fn in_flight_transfers(&self, max: usize) -> Vec<TransferStatus> {
+        let mut transfers: Vec<&Transfer> = self.transfers.iter().map(|(_, transfer)| transfer).filter(|t| t.active.is_some()).collect();
+        transfers.sort_unstable_by_key(|transfer| (transfer.incoming_expires_at, transfer.key));
+        transfers.into_iter().take(max).map(|transfer| self.transfer_status(transfer)).collect()
+    }
+
+    /// What is known of a transfer by our id, as long as it is remembered.
+    pub(crate) fn transfer_by_id(&self, id: &TransferId) -> Option<TransferStatus> {
+        self.transfer_at(*self.outgoing.get(id)?).map(|transfer| self.transfer_status(transfer))
+    }
+
+    fn transfer_status(&self, transfer: &Transfer) -> TransferStatus {
+        let name = |leg: Leg| self.account(leg.account).map(|account| account.id.clone());
+        TransferStatus {
+            id: transfer.key,
+            incoming_id: transfer.incoming_id,
+            from: name(transfer.from),
+            to: name(transfer.to),
+            incoming_amount: Amount::new(transfer.from.amount),
+            outgoing_amount: Amount::new(transfer.to.amount),
+            incoming_expires_at: transfer.incoming_expires_at,
+            expires_at: transfer.expires_at,
+            state: match (transfer.outcome, transfer.active.is_some()) {
+                (Outcome::Held, _) => TransferState::Held,
+                (Outcome::Fulfilled(_), true) => TransferState::FulfillOwed,
+                (Outcome::Fulfilled(_), false) => TransferState::Fulfilled,
+                (Outcome::Rejected(_), true) => TransferState::RejectOwed,
+                (Outcome::Rejected(_), false) => TransferState::Rejected,
+                (Outcome::Charged, _) => TransferState::Charged,
+            },
+        }
+    }
+
     /// The books as they stand, including what isn't durable yet.
     pub fn status(&self) -> WorkerStatus {
         let accounts = self.accounts.iter().flatten().filter_map(|account| {
@@ -126,15 +237,19 @@ impl Worker {
                     outgoing_unconditional: sums.outgoing_unconditional,
                     settlements: sums.settlements,
                 },
+                doubts: account.doubts,
             })
         });
         WorkerStatus {
             address: self.config.address.clone(),
             accounts: accounts.collect(),
             own: self.assets.iter().map(|book| (book.asset.clone(), book.own)).collect(),
+            closed_settlements: self.assets.iter().map(|book| (book.asset.clone(), book.closed_settlements)).collect(),
             counters: self.counters,
             in_flight: self.active.len(),
             remembered: self.transfers.len(),
+            seq: self.pending.seq,
+            events_unacknowledged: self.events_unacknowledged(),
         }
     }
 }

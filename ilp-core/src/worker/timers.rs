@@ -29,7 +29,7 @@ impl Worker {
             self.wheel.insert(Timer { index: tag.index, check: tag.check }, due);
             return Ok(());
         }
-        let key = transfer.key;
+        let (key, from) = (transfer.key, transfer.from);
         match (transfer.outcome, transfer.active.is_some()) {
             (Outcome::Held, _) => {
                 let reason = Refusal::TimedOut.to_packet(&self.config.address, now);
@@ -37,7 +37,7 @@ impl Worker {
             }
             (Outcome::Fulfilled(_), true) => {
                 self.counters.unconfirmed = self.counters.unconfirmed.saturating_add(1);
-                self.record_lazily(&Record::Unconfirmed { key })?;
+                self.record(&Record::Unconfirmed { key, from })?;
             }
             (_, true) => self.record_lazily(&Record::AnswerAcked { key })?,
             (_, false) => {
@@ -76,8 +76,10 @@ impl Worker {
         if transfer.outcome != Outcome::Charged {
             self.outgoing.remove(&transfer.key);
         }
-        if transfer.from.account != OWN {
-            self.incoming.remove(&(transfer.from.account, transfer.incoming_id));
+        // A peer may have used the id again since, for another transfer; a log that was read has both.
+        let incoming = (transfer.from.account, transfer.incoming_id);
+        if transfer.from.account != OWN && self.incoming.get(&incoming) == Some(&tag.index) {
+            self.incoming.remove(&incoming);
         }
         if let Some(account) = self.account_mut(transfer.from.account) {
             account.remembered = account.remembered.saturating_sub(1);

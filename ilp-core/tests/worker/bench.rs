@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 use ilp_core::link::{Answer, IncomingPrepare, LinkCommand, LinkEvent, Payload, PeerProtocol};
-use ilp_core::store::OpenedSlot;
+use ilp_core::store::{OpenedSlot, SlotPicture};
 use ilp_core::worker::{Batch, ConnectionId, Input, Released, Worker, WorkerConfig, WorkerStatus};
-use ilp_core::{AccountConfig, AccountId, Asset, Limits, Rate, Timing};
+use ilp_core::{AccountConfig, AccountId, Asset, Limits, NumberedEvent, Rate, Timing};
 use ilp_oer::ilp::{ErrorPacket, Packet, Payment};
 use ilp_oer::{Address, Amount, Condition, Fulfillment, Timestamp, TransferId};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 pub(crate) const START: i64 = 1_700_000_000_000;
 pub(crate) const TIMING: Timing =
@@ -19,6 +19,10 @@ pub(crate) struct Bench {
     pub(crate) accounts: Vec<AccountConfig>,
     pub(crate) now: i64,
     pub(crate) log: Vec<(u64, Bytes)>,
+    /// Beside the log.
+    pub(crate) balances: BTreeMap<AccountId, i128>,
+    /// What the embedder was told.
+    pub(crate) told: Vec<NumberedEvent>,
     pub(crate) held: VecDeque<Batch>,
     /// Batches are durable, and released, as soon as they are stepped.
     pub(crate) durable: bool,
@@ -71,15 +75,20 @@ impl Bench {
             events: false,
         };
         change(&mut config);
-        Self::open(config, accounts, Vec::new(), START)
+        Self::open(config, accounts, Vec::new(), BTreeMap::new(), START)
     }
 
-    fn open(config: WorkerConfig, accounts: Vec<AccountConfig>, log: Vec<(u64, Bytes)>, now: i64) -> Self {
-        let last_seq = log.last().map_or(0, |(seq, _)| *seq);
-        let opened = OpenedSlot { epoch: 1, last_seq, log: log.iter().map(|(_, blob)| blob.clone()).collect() };
-        let worker = Worker::open(config.clone(), &opened, Timestamp::from_unix_millis(now).unwrap()).unwrap();
-        let mut bench =
-            Self { worker, config, accounts: accounts.clone(), now, log, held: VecDeque::new(), durable: true, next_connection: 1 };
+    fn open(
+        config: WorkerConfig,
+        accounts: Vec<AccountConfig>,
+        log: Vec<(u64, Bytes)>,
+        balances: BTreeMap<AccountId, i128>,
+        now: i64,
+    ) -> Self {
+        let mut worker = Worker::open(config.clone(), &opened(&log), Timestamp::from_unix_millis(now).unwrap()).unwrap();
+        let told = worker.take_recovered_events();
+        let (held, of) = (VecDeque::new(), accounts.clone());
+        let mut bench = Self { worker, config, accounts: of, now, log, balances, told, held, durable: true, next_connection: 1 };
         for (reply, config) in (1..).zip(accounts) {
             let out = bench.input(Input::AddAccount { config, reply });
             assert!(out.iter().any(|effect| matches!(effect, Released::Account(r, Ok(())) if *r == reply)), "{out:?}");
@@ -91,9 +100,14 @@ impl Bench {
     pub(crate) fn crash(self) -> Self {
         let mut config = self.config;
         config.seed[0] = config.seed[0].wrapping_add(1);
-        let mut bench = Self::open(config, self.accounts, self.log, self.now);
+        let mut bench = Self::open(config, self.accounts, self.log, self.balances, self.now);
         bench.next_connection = 1_000;
         bench
+    }
+
+    /// What a store would have.
+    pub(crate) fn picture(&self) -> SlotPicture {
+        SlotPicture { slot: opened(&self.log), balances: self.balances.clone().into_iter().collect() }
     }
 
     pub(crate) fn at(&self) -> Timestamp {
@@ -128,12 +142,23 @@ impl Bench {
         while let Some(batch) = self.held.pop_front() {
             if let Some(commit) = &batch.commit {
                 self.log.push((commit.seq, commit.blob.clone()));
+                for (id, balance) in commit.balances.clone() {
+                    match balance {
+                        Some(balance) => self.balances.insert(id, balance),
+                        None => self.balances.remove(&id),
+                    };
+                }
                 if let Some(cut) = commit.cut_below {
                     self.log.retain(|(seq, _)| *seq >= cut);
                 }
             }
             self.worker.release(batch, self.at(), &mut out);
         }
+        let event = |effect: &Released| match effect {
+            Released::Event(event) => Some((**event).clone()),
+            _ => None,
+        };
+        self.told.extend(out.iter().filter_map(event));
         out
     }
 
@@ -210,17 +235,29 @@ impl Bench {
         self.status().own.first().map_or(0, |(_, own)| *own)
     }
 
-    /// I1 and I2, at this instant.
+    /// I1 and I2, at this instant, and that nobody is below the limit.
     pub(crate) fn check_books(&self) {
+        for account in &self.status().accounts {
+            assert!(account.balance >= -account.credit_limit, "{} is below its limit: {}", account.id, account.balance);
+        }
+        self.check_sums();
+    }
+
+    /// I1 and I2, at this instant.
+    pub(crate) fn check_sums(&self) {
         let status = self.status();
         for account in &status.accounts {
             assert_eq!(account.totals.balance(), Some(account.balance), "I2 of {}", account.id);
-            assert!(account.balance >= -account.credit_limit, "{} is below its limit: {}", account.id, account.balance);
         }
         for (asset, _) in &status.own {
             assert_eq!(status.conservation(asset), 0, "I1 of {asset}");
         }
     }
+}
+
+fn opened(log: &[(u64, Bytes)]) -> OpenedSlot {
+    let last_seq = log.last().map_or(0, |(seq, _)| *seq);
+    OpenedSlot { epoch: 1, last_seq, log: log.iter().map(|(_, blob)| blob.clone()).collect() }
 }
 
 pub(crate) fn error_bytes(code: &str, by: &str) -> Bytes {

@@ -1,6 +1,8 @@
 //! The sums, under whatever happens.
 
 use crate::bench::*;
+use crate::events::Ledger;
+use ilp_core::audit::Audit;
 use ilp_core::link::Answer;
 use ilp_core::link::LinkCommand;
 use ilp_core::worker::{ConnectionId, Input, Released};
@@ -17,6 +19,8 @@ enum Op {
     Reconnect { who: usize },
     Disconnect { who: usize },
     Pass { ms: i64 },
+    Settle { who: usize, amount: i64, n: u8 },
+    Acknowledge { behind: u64 },
     Hold,
     Durable,
     Crash,
@@ -34,6 +38,8 @@ fn op() -> impl Strategy<Value = Op> {
         2 => who.clone().prop_map(|who| Op::Reconnect { who }),
         1 => who.prop_map(|who| Op::Disconnect { who }),
         3 => (1i64..6_000).prop_map(|ms| Op::Pass { ms }),
+        1 => (0usize..3, -500i64..500, 0u8..6).prop_map(|(who, amount, n)| Op::Settle { who, amount, n }),
+        1 => (0u64..9).prop_map(|behind| Op::Acknowledge { behind }),
         1 => Just(Op::Hold),
         1 => Just(Op::Durable),
         1 => Just(Op::Crash),
@@ -77,8 +83,10 @@ fn answer(kind: u8) -> Answer {
 }
 
 fn run(ops: Vec<Op>) {
-    let mut bench = Bench::with(vec![account("alice", 1_000), account("bob", 300), of_2017("carol", 500)], |_| {});
+    let accounts = vec![account("alice", 1_000), account("bob", 300), of_2017("carol", 500)];
+    let mut bench = Bench::with(accounts, |config| config.events = true);
     let mut seen = Seen::default();
+    let mut ledger = Ledger::default();
     for op in ops {
         let out = match op {
             Op::Prepare { from, to, n, amount, expires_in } => {
@@ -116,6 +124,14 @@ fn run(ops: Vec<Op>) {
                 None => continue,
             },
             Op::Pass { ms } => bench.pass(ms),
+            Op::Settle { who, amount, n } => {
+                let (account, id) = (id(NAMES[who]), format!("s{n}").parse().unwrap());
+                bench.input(Input::Settle { account, amount: amount.into(), id, reply: 1 })
+            }
+            Op::Acknowledge { behind } => {
+                let told = bench.told.iter().filter_map(|told| told.number).max().unwrap_or_default();
+                bench.input(Input::AcknowledgeEvents { through: told.saturating_sub(behind) })
+            }
             Op::Hold => {
                 bench.durable = false;
                 continue;
@@ -127,19 +143,21 @@ fn run(ops: Vec<Op>) {
                 out
             }
             Op::Crash => {
+                ledger.take(&bench.told);
                 bench = bench.crash();
                 seen.connections = [None; 3];
                 continue;
             }
         };
         seen.note(&out);
-        bench.check_books();
+        bench.check_sums();
+        ledger.take(&bench.told);
     }
     // Once nothing happens any more, nothing stays held.
     bench.durable = true;
     bench.make_durable();
     bench.pass(40_000);
-    bench.check_books();
+    bench.check_sums();
     let status = bench.status();
     assert_eq!((status.in_flight, status.remembered), (0, 0));
     assert!(status.accounts.iter().all(|account| account.totals.incoming_prepared == 0 && account.in_flight == 0));
@@ -150,6 +168,10 @@ fn run(ops: Vec<Op>) {
     let (before, own) = (books(&bench), bench.own());
     let bench = bench.crash();
     assert_eq!((books(&bench), bench.own()), (before, own));
+    // So does an embedder that has nothing but the events, and an audit finds nothing.
+    ledger.take(&bench.told);
+    ledger.is(&bench);
+    assert_eq!(Audit::of_slot("slot", bench.picture()).unwrap().violations, []);
 }
 
 proptest! {
@@ -174,6 +196,9 @@ fn a_snapshot_lets_the_log_be_cut_and_says_the_same() {
     // Held for so long that its record lies below every cut: it has to be carried over, more than once.
     let event = bench.prepare_event(9, "test.ann.bob", 5, 250_000);
     let (_, long_held) = prepared(bob, &bench.event(alice, event));
+    // Told as long ago, and not to count again.
+    let settle = || Input::Settle { account: id("bob"), amount: -7, id: "paid".parse().unwrap(), reply: 3 };
+    bench.input(settle());
     // Fulfilled as long ago, with something left for the connector, and never acknowledged.
     let event = bench.prepare_event(8, "test.ann.bob", 100, 250_000);
     let ilp_core::link::LinkEvent::Prepare { request, mut transfer } = event else { unreachable!() };
@@ -228,11 +253,16 @@ fn a_snapshot_lets_the_log_be_cut_and_says_the_same() {
     assert_eq!(books(&after.status()), books(&before));
     after.check_books();
     after.input(Input::AddAccount { config: account("new", 0), reply: 3 });
-    let opened = after.log.last().map(|(_, blob)| blob.slice(..5));
+    // Behind the batch's own beginning.
+    let opened = after.log.last().map(|(_, blob)| blob.slice(17..22));
     assert_eq!(opened.as_deref(), Some([1, 0, 0, 0, 3].as_slice()), "accounts have numbers 0 to 2 so far");
     // What was forgotten before the crash may be remembered again for a moment; what was remembered must be.
     assert!(after.status().remembered >= before.remembered);
     assert_eq!(after.own(), 10);
+    let out = after.input(settle());
+    assert!(out.iter().any(|effect| matches!(effect, Released::Settled(3, Ok(settled)) if settled.repeated)), "{out:?}");
+    let audit = Audit::of_slot("slot", after.picture()).unwrap();
+    assert!(audit.is_right(), "{:?}", audit.violations);
     let (bob, _) = after.connect("bob");
     assert!(is_ack(bob, &after.fulfill(bob, long_held, 9)));
     let (alice, out) = after.connect("alice");

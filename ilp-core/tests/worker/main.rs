@@ -1,13 +1,16 @@
 //! The rules of a payment's life, one test or more for each, on a worker without sockets or store.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod audits;
 mod bench;
 mod books;
 mod checks;
 mod claims;
 mod endings;
+mod events;
 mod late;
 mod limits;
 mod owed;
 mod pipeline;
+mod settle;
 mod time;

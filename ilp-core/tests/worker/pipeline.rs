@@ -42,3 +42,30 @@ fn a_gap_below_what_was_durable_when_the_commit_was_sent_means_that_the_store_ha
     let outcome = pipeline.outcome(commits[0].clone(), CommitOutcome::Gap { last_seq: 2 });
     assert_eq!(outcome, Err(Untrusted::Forgotten { last_seq: 2 }));
 }
+
+#[test]
+fn a_store_in_trouble_is_asked_less_and_less_often_with_the_same_bytes() {
+    let (mut pipeline, commits) = on_their_way(2);
+    let unknown = || CommitOutcome::Unknown { cause: "no space".into() };
+    let mut waits = Vec::new();
+    let mut commit = commits[0].clone();
+    for _ in 0..12 {
+        let retry = pipeline.outcome(commit, unknown()).unwrap().unwrap();
+        assert_eq!(retry.commit, commits[0]);
+        waits.push(retry.after.as_millis());
+        commit = retry.commit;
+    }
+    assert_eq!(waits, [5, 10, 20, 40, 80, 160, 320, 640, 1_000, 1_000, 1_000, 1_000]);
+    let mut behind = commits[1].clone();
+    let mut waits = Vec::new();
+    for _ in 0..40 {
+        let retry = pipeline.outcome(behind, CommitOutcome::Gap { last_seq: 3 }).unwrap().unwrap();
+        waits.push(retry.after.as_millis());
+        behind = retry.commit;
+    }
+    assert_eq!((waits[0], waits[39]), (1, 50));
+    // When it is well again, everything goes on.
+    assert_eq!(pipeline.outcome(commit, CommitOutcome::Durable), Ok(None));
+    assert_eq!(pipeline.outcome(behind, CommitOutcome::Durable), Ok(None));
+    assert!(pipeline.next_durable().is_some() && pipeline.next_durable().is_some());
+}

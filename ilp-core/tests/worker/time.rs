@@ -78,3 +78,27 @@ fn a_hold_longer_than_the_wheel_ends_on_time() {
     assert!(bench.pass(298_999).is_empty());
     assert_eq!(code_of(outcome(alice, &bench.pass(20)).1), "R00");
 }
+
+#[test]
+fn an_id_that_was_used_again_is_remembered_although_the_first_one_is_forgotten_after_a_restart() {
+    let mut bench = Bench::new();
+    let (alice, _) = bench.connect("alice");
+    let (bob, _) = bench.connect("bob");
+    let (_, id) = prepared(bob, &bench.prepare(alice, 1, "test.ann.bob", 10));
+    let (tag, _) = outcome(alice, &bench.fulfill(bob, id, 1));
+    bench.answered(alice, tag, Answer::Ack);
+    // Expired and forgotten: the id is free, and is used for another payment.
+    bench.pass(12_000);
+    assert_eq!(bench.status().remembered, 0);
+    let event = bench.prepare_event(1, "test.ann.bob", 20, 10_000);
+    let again = bench.prepare_event(1, "test.ann.bob", 20, 10_000);
+    prepared(bob, &bench.event(alice, event));
+    // The log has both, so a restart remembers both, and then forgets the first one.
+    let mut bench = bench.crash();
+    bench.pass(100);
+    assert_eq!(bench.status().remembered, 1);
+    let (alice, _) = bench.connect("alice");
+    assert!(is_ack(alice, &bench.event(alice, again)));
+    assert_eq!((bench.balance("alice"), bench.status().in_flight), (-30, 1), "held once");
+    bench.check_books();
+}

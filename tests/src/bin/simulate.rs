@@ -361,7 +361,16 @@ fn network(plan: &Plan) -> String {
             format!("{} ({}{kind})", account.name, account.asset)
         });
         let accounts = accounts.collect::<Vec<_>>();
-        let _ = writeln!(text, "n{no} {}: {}", node.address, accounts.join(", "));
+        let books = node.books;
+        let kept = if books.embedded { "the embedded store" } else { "memory" };
+        let _ = writeln!(
+            text,
+            "n{no} {}: {}; books in {kept}, {} bytes of log{}",
+            node.address,
+            accounts.join(", "),
+            books.log_bytes,
+            if books.events { ", events" } else { "" }
+        );
     }
     text
 }
@@ -369,15 +378,30 @@ fn network(plan: &Plan) -> String {
 fn line(observation: &Observation) -> String {
     let side = |side: &Side| if *side == Side::Node { "connector" } else { "holder" };
     let what = match &observation.what {
-        Seen::Opened { node, epoch, last_seq } => format!("n{node} opened, epoch {epoch}, {last_seq} batches"),
+        Seen::Opened { node, epoch, last_seq, log } => {
+            format!("n{node} opened, epoch {epoch}, {last_seq} batches, reads the last {}", log.len())
+        }
         Seen::Died { node, epoch } => format!("n{node} died, epoch {epoch}"),
         Seen::Connected { wire, node, epoch, account } => format!("n{node} wire {wire} is account {account}'s (epoch {epoch})"),
         Seen::Ended { wire, by } => format!("wire {wire} ended for the {}", side(by)),
         Seen::Sent { wire, by, frame, .. } => format!("wire {wire} {} sends {}", side(by), ilp_tests::sim::describe(frame)),
         Seen::Arrived { wire, at, frame, .. } => format!("wire {wire} {} reads {}", side(at), ilp_tests::sim::describe(frame)),
-        Seen::Applied { node, epoch, seq, blob, .. } => format!("n{node} store has batch {seq} of epoch {epoch}, {} bytes", blob.len()),
+        Seen::Applied { node, epoch, seq, blob, cut_below, .. } => {
+            let cut = cut_below.map(|cut| format!(", cuts below {cut}")).unwrap_or_default();
+            format!("n{node} store has batch {seq} of epoch {epoch}, {} bytes{cut}", blob.len())
+        }
         Seen::Synced { node, seq } => format!("n{node} store is durable up to {seq}"),
         Seen::Forgotten { node, last_seq } => format!("n{node} store has forgotten all after {last_seq}"),
+        Seen::Told { node, number, event, .. } => format!("n{node} tells event {number}: {} {:?}", event.kind, event.amounts),
+        Seen::Acknowledged { node, through } => format!("n{node} embedder has events up to {through}"),
+        Seen::Settled { node, account, id, amount, result } => {
+            let result = match result {
+                Ok(true) => "was in the books",
+                Ok(false) => "is in the books",
+                Err(error) => error,
+            };
+            format!("n{node} settlement {id} of {amount} at account {account} {result}")
+        }
         Seen::Fault { kind, node, account } => format!("FAULT {} at n{node} {account:?}", kind.name()),
     };
     format!("{:>8} {what}", observation.at - START)

@@ -192,8 +192,8 @@ impl Connector {
                 Released::Command(connection, command) => {
                     self.with_link(connection, inputs, out, |link, output| link.command(command, now, output));
                 }
-                Released::Event(event) => out.events.push(*event),
-                Released::Deliver(..) | Released::Paid(..) | Released::Account(..) => {}
+                Released::Event(event) => out.events.push(event.event),
+                Released::Deliver(..) | Released::Paid(..) | Released::Account(..) | Released::Settled(..) | Released::Stated(..) => {}
             }
         }
     }

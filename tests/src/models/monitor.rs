@@ -129,12 +129,11 @@ impl Monitor {
     /// The connector's books after a step.
     pub(super) fn look(&mut self, status: &WorkerStatus, events: &[Event], now: i64, expected: Option<Expected>) {
         for event in events {
-            let (amount, ended) = match event {
-                Event::Settled { incoming_amount, .. } => (incoming_amount, true),
-                Event::Refused { incoming_amount, id, .. } => (incoming_amount, id.is_some()),
+            let amount = match event {
+                Event::Fulfilled { incoming_amount, .. } | Event::Rejected { incoming_amount, .. } => incoming_amount,
                 _ => continue,
             };
-            self.payments[place_of(amount.get())].outcomes += u8::from(ended);
+            self.payments[place_of(amount.get())].outcomes += 1;
         }
         for place in 0..self.payments.len() {
             let (before, after) = (self.payments[place].view, self.view(place, status));

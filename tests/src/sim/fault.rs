@@ -21,6 +21,8 @@ pub enum FaultKind {
     UnknownApplied,
     /// The store hasn't taken a batch and answers that it doesn't know.
     UnknownLost,
+    /// The store can't write for a while, and answers that it doesn't know.
+    DiskFull,
     /// A process stands still past its lease; another one opens the slot; the first one goes on.
     Pause,
     /// A clock goes faster or slower, within the bound.
@@ -43,7 +45,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Crash,
         Self::CrashBeforeCommit,
         Self::CrashBeforeRelease,
@@ -53,6 +55,7 @@ impl FaultKind {
         Self::SlowStore,
         Self::UnknownApplied,
         Self::UnknownLost,
+        Self::DiskFull,
         Self::Pause,
         Self::Drift,
         Self::Cut,
@@ -76,6 +79,7 @@ impl FaultKind {
             Self::SlowStore => "slow-store",
             Self::UnknownApplied => "unknown-applied",
             Self::UnknownLost => "unknown-lost",
+            Self::DiskFull => "disk-full",
             Self::Pause => "pause",
             Self::Drift => "drift",
             Self::Cut => "cut",

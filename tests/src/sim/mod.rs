@@ -6,6 +6,7 @@
 
 mod audit;
 mod disk;
+mod embedder;
 mod fault;
 mod network;
 mod observe;
@@ -14,6 +15,7 @@ mod plan;
 mod process;
 mod rng;
 mod run;
+mod store;
 mod strike;
 mod wire;
 mod world;
@@ -21,7 +23,9 @@ mod world;
 pub use audit::{Auditor, Invariant, Tally, TransferState, Violation};
 pub use fault::FaultKind;
 pub use network::describe;
-pub use observe::{AccountLayout, AccountPlace, Layout, NodeLayout, NodeNo, Observation, Seen, Side, Statement, WireNo};
-pub use plan::{Decision, Fault, Party, Payment, PeerPlan, Plan, START};
+pub use observe::{
+    AccountLayout, AccountPlace, BooksLayout, EmbeddersLedger, Layout, NodeLayout, NodeNo, Observation, Seen, Side, Statement, Told, WireNo,
+};
+pub use plan::{Decision, Fault, Party, Payment, PeerPlan, Plan, START, Settlement};
 pub use run::{Outcome, run, shrink, watch};
 pub use world::{Coverage, Watcher};

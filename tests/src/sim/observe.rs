@@ -43,6 +43,19 @@ pub struct NodeLayout {
     pub accounts: Vec<AccountLayout>,
     /// Units of the second asset for units of the first: (from, to, numerator, denominator). The same asset is one to one.
     pub rates: Vec<(String, String, u64, u64)>,
+    /// What keeps its books.
+    pub books: BooksLayout,
+}
+
+/// How a connector keeps its books, and who reads along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BooksLayout {
+    /// In the embedded store, on a medium that loses what isn't synced; otherwise in the memory store.
+    pub embedded: bool,
+    /// From so many bytes on the log is cut.
+    pub log_bytes: usize,
+    /// An embedder keeps a ledger of its own by the connector's events.
+    pub events: bool,
 }
 
 /// One account of a connector, and who holds it.
@@ -56,6 +69,8 @@ pub struct AccountLayout {
     pub credit_limit: u64,
     /// The largest single transfer.
     pub max_packet: u64,
+    /// What it is opened with.
+    pub initial_balance: i64,
     /// How its peer speaks; one of 2017 doesn't dedupe.
     pub protocol: PeerProtocol,
     /// Address prefixes that lead there.
@@ -104,8 +119,10 @@ pub enum Seen {
         node: NodeNo,
         /// Greater than any before.
         epoch: u64,
-        /// The numbers of the batches that it has read.
+        /// The number of the last batch that it has read.
         last_seq: u64,
+        /// What it has read, oldest first: the last one is that of `last_seq`.
+        log: Vec<Bytes>,
     },
     /// A process is gone: its sockets, and what it hadn't given to the store.
     Died {
@@ -166,6 +183,8 @@ pub enum Seen {
         blob: Bytes,
         /// The balances that it touched, as they stand beside the log: account name, units.
         balances: Vec<(String, i128)>,
+        /// Batches below needn't be kept once this one is durable.
+        cut_below: Option<u64>,
     },
     /// All batches up to this one are durable.
     Synced {
@@ -181,6 +200,37 @@ pub enum Seen {
         /// The last one that is left.
         last_seq: u64,
     },
+    /// The embedder was told an event of the books; it has it unless the process dies first.
+    Told {
+        /// Which connector.
+        node: NodeNo,
+        /// Of the process that tells it.
+        epoch: u64,
+        /// The event's number.
+        number: u64,
+        /// What it says.
+        event: Told,
+    },
+    /// The embedder says that it has all events up to this one. Whether the connector hears it is another matter.
+    Acknowledged {
+        /// Which connector.
+        node: NodeNo,
+        /// The number.
+        through: u64,
+    },
+    /// The embedder was told what became of a settlement.
+    Settled {
+        /// Which connector.
+        node: NodeNo,
+        /// At whose account.
+        account: AccountPlace,
+        /// Its id.
+        id: String,
+        /// As it was asked for.
+        amount: i128,
+        /// Whether it is in the books, and was before.
+        result: Result<bool, String>,
+    },
     /// A fault is about to strike.
     Fault {
         /// Its kind.
@@ -192,6 +242,32 @@ pub enum Seen {
     },
 }
 
+/// An event of the books, in plain words. What a kind doesn't have is empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// `opened`, `accepted`, `fulfilled`, `rejected`, `disputed`, `unconfirmed`, `lost`, `charged`, `settled`.
+    pub kind: &'static str,
+    /// The sender's account, or the one that it is about; `None` for the connector itself.
+    pub from: Option<String>,
+    /// The next hop's.
+    pub to: Option<String>,
+    /// The transfer's, in hex; the settlement's; or the account's asset.
+    pub id: String,
+    /// At `from`, and at `to`.
+    pub amounts: [i128; 2],
+}
+
+/// What an embedder has in its ledger, by events alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EmbeddersLedger {
+    /// The number of the last event in it.
+    pub last: u64,
+    /// By account: its asset, its balance, what is held of it.
+    pub accounts: std::collections::BTreeMap<String, (String, i128, i128)>,
+    /// What the connector itself has, by asset.
+    pub own: std::collections::BTreeMap<String, i128>,
+}
+
 /// A connector's own statement, asked for at quiet points. In order of [`NodeLayout::accounts`].
 #[derive(Debug, Clone)]
 pub struct Statement {
@@ -199,4 +275,8 @@ pub struct Statement {
     pub status: ilp_core::worker::WorkerStatus,
     /// The balances beside the log, from the store: account name, units.
     pub stored: Vec<(String, i128)>,
+    /// What an opener would read, if the store shows it without being opened.
+    pub log: Option<Vec<Bytes>>,
+    /// The embedder's ledger, if one reads along.
+    pub embedder: Option<EmbeddersLedger>,
 }

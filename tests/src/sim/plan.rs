@@ -1,7 +1,7 @@
 //! What a seed stands for: a network, its payments, and the faults that strike it.
 
 use super::fault::FaultKind;
-use super::observe::{AccountLayout, AccountPlace, Layout, NodeLayout, NodeNo};
+use super::observe::{AccountLayout, AccountPlace, BooksLayout, Layout, NodeLayout, NodeNo};
 use super::rng::Rng;
 use ilp_core::link::PeerProtocol;
 use ilp_oer::{Condition, Fulfillment};
@@ -17,6 +17,8 @@ const GRACE_MS: i64 = 1_000;
 const OUTGOING_MS_MIN: i64 = 500;
 const HOLD_MS_MAX: i64 = 60_000;
 pub(super) const SKEW_MS_MAX: i64 = 1_000;
+/// The log of a run never has so many.
+const LOG_BYTES: usize = 8 << 20;
 
 /// What a seed stands for.
 #[derive(Debug, Clone)]
@@ -33,6 +35,8 @@ pub struct Plan {
     pub payments: Vec<Payment>,
     /// In no order of time.
     pub faults: Vec<Fault>,
+    /// In no order of time.
+    pub settlements: Vec<Settlement>,
     /// For whatever is decided while it runs.
     pub(super) rng: Rng,
 }
@@ -105,6 +109,23 @@ pub enum Decision {
     Ignore,
 }
 
+/// Something is settled outside of a connector, and its embedder tells it so until it is told that this is durable.
+#[derive(Debug, Clone)]
+pub struct Settlement {
+    /// When it is told for the first time, from the start.
+    pub after_ms: i64,
+    /// Which connector.
+    pub node: NodeNo,
+    /// At whose account.
+    pub account: AccountPlace,
+    /// What the connector owes its holder changes by so much.
+    pub amount: i128,
+    /// Its id.
+    pub id: String,
+    /// How often the embedder tells it again although it was told that it is durable.
+    pub(super) repeats: u32,
+}
+
 /// A fault, where and when.
 #[derive(Debug, Clone)]
 pub struct Fault {
@@ -129,8 +150,11 @@ impl Plan {
         let (mut layout, links) = network(&mut rng.fork());
         let peers = peers(&mut rng.fork(), &mut layout);
         let payments = payments(&mut rng.fork(), &layout, &links, &peers);
-        let faults = faults(&mut rng.fork(), kinds, &layout, &peers, &payments);
-        Self { seed, layout, peers, links, payments, faults, rng: rng.fork() }
+        let mut faults = faults(&mut rng.fork(), kinds, &layout, &peers, &payments);
+        books(&mut rng.fork(), &mut layout);
+        aim(&mut rng.fork(), &layout, &mut faults);
+        let settlements = settlements(&mut rng.fork(), &peers);
+        Self { seed, layout, peers, links, payments, faults, settlements, rng: rng.fork() }
     }
 
     pub(super) fn address_of(&self, party: Party) -> String {
@@ -172,6 +196,7 @@ fn network(rng: &mut Rng) -> (Layout, Links) {
         slot: u16::try_from(no + 1).unwrap(),
         accounts: Vec::new(),
         rates: rates.clone(),
+        books: BooksLayout { embedded: false, log_bytes: LOG_BYTES, events: false },
     };
     let mut layout = Layout {
         nodes: (0..count).map(node).collect(),
@@ -200,6 +225,7 @@ fn network(rng: &mut Rng) -> (Layout, Links) {
                 asset: asset.to_owned(),
                 credit_limit: 1_000_000_000,
                 max_packet: 1_000_000_000,
+                initial_balance: 0,
                 protocol: PeerProtocol::Clp,
                 routes: routes(down),
                 other: Some(other),
@@ -223,6 +249,7 @@ fn peers(rng: &mut Rng, layout: &mut Layout) -> Vec<PeerPlan> {
                 asset: (*rng.pick(&ASSETS)).to_owned(),
                 credit_limit: if rng.percent(20) { 20_000 } else { 100_000_000 },
                 max_packet: if rng.percent(10) { 5_000 } else { 1_000_000_000 },
+                initial_balance: 0,
                 protocol,
                 routes: Vec::new(),
                 other: None,
@@ -299,6 +326,52 @@ fn payments(rng: &mut Rng, layout: &Layout, links: &Links, peers: &[PeerPlan]) -
     payments
 }
 
+/// Who keeps which books, and how.
+fn books(rng: &mut Rng, layout: &mut Layout) {
+    let (embedded, cut) = (rng.percent(35), rng.percent(60));
+    let first = rng.index(layout.nodes.len());
+    for (no, node) in layout.nodes.iter_mut().enumerate() {
+        node.books.embedded = embedded && (no == first || rng.percent(15));
+        // So little that it is cut several times in a run.
+        if cut && rng.percent(60) {
+            node.books.log_bytes = rng.index(6_000) + 500;
+        }
+        node.books.events = rng.percent(50);
+        for account in node.accounts.iter_mut().filter(|account| account.other.is_none()) {
+            if rng.percent(30) {
+                account.initial_balance = rng.range(-5_000, 50_000);
+            }
+        }
+    }
+}
+
+/// What is the store's trouble strikes the embedded store most of the time, if there is one: there it strikes inside.
+fn aim(rng: &mut Rng, layout: &Layout, faults: &mut [Fault]) {
+    let embedded: Vec<NodeNo> = (0..layout.nodes.len()).filter(|no| layout.nodes[*no].books.embedded).collect();
+    for fault in faults.iter_mut().filter(|fault| matches!(fault.kind, FaultKind::PowerCut | FaultKind::TornWrite | FaultKind::DiskFull)) {
+        if !embedded.is_empty() && rng.percent(60) {
+            fault.node = *rng.pick(&embedded);
+            fault.account = rng.index(layout.nodes[fault.node].accounts.len());
+        }
+    }
+}
+
+fn settlements(rng: &mut Rng, peers: &[PeerPlan]) -> Vec<Settlement> {
+    let mut settlements: Vec<Settlement> = Vec::new();
+    for no in 0..rng.range(3, 7) {
+        let of = rng.pick(peers);
+        let (node, account) = (of.node, of.account);
+        let amount = i128::from(rng.range(1, 20_000)) * if rng.percent(30) { -1 } else { 1 };
+        let (after_ms, repeats) = (rng.range(0, BUSY_MS), u32::try_from(rng.index(4)).unwrap());
+        // An id is its account's: others may use the same.
+        let id = format!("s{}", no / 2);
+        if !settlements.iter().any(|other| (other.node, other.account, &other.id) == (node, account, &id)) {
+            settlements.push(Settlement { after_ms, node, account, amount, id, repeats });
+        }
+    }
+    settlements
+}
+
 /// The connectors from one to another, both included.
 pub(super) fn path(links: &Links, from: NodeNo, to: NodeNo) -> Vec<NodeNo> {
     // Each link leads from a connector to its parent, which has a smaller number.
@@ -322,7 +395,7 @@ fn faults(rng: &mut Rng, kinds: &[FaultKind], layout: &Layout, peers: &[PeerPlan
         Party::Peer(no) => Some((peers[no].node, peers[no].account)),
         Party::Node(_) => None,
     };
-    for no in 0..usize::try_from(rng.range(10, 18)).unwrap() {
+    for no in 0..usize::try_from(rng.range(11, 19)).unwrap() {
         let kind = if no < 2 && !deadly.is_empty() { *rng.pick(&deadly) } else { *rng.pick(kinds) };
         let is_peers = matches!(kind, FaultKind::WorstMoment | FaultKind::Replay | FaultKind::Lie | FaultKind::Silence);
         // Honest ones don't lie.

@@ -76,11 +76,9 @@ impl World {
     pub(super) fn start_process(&mut self, node: NodeNo) {
         let now = self.now;
         let clock = self.nodes[node].clock.at(now);
-        let opened = self.nodes[node].disk.open();
-        self.see(Seen::Synced { node, seq: opened.last_seq });
-        self.see(Seen::Opened { node, epoch: opened.epoch, last_seq: opened.last_seq });
+        let Some(opened) = self.open_slot(node) else { return };
         let config = config(&self.plan.layout, node, self.rng.bytes());
-        let worker = match catch_unwind(AssertUnwindSafe(|| Worker::open(config, &opened, time(clock)))) {
+        let mut worker = match catch_unwind(AssertUnwindSafe(|| Worker::open(config, &opened, time(clock)))) {
             Ok(Ok(worker)) => worker,
             Ok(Err(error)) => return self.broken(node, format!("the slot can't be opened: {error}")),
             Err(_) => return self.broken(node, "a recovery panicked".into()),
@@ -88,6 +86,9 @@ impl World {
         let add = |account| Input::AddAccount { config: account, reply: u64::MAX };
         self.next_process += 1;
         let number = self.next_process;
+        for event in worker.take_recovered_events() {
+            self.tell(node, number, opened.epoch, event);
+        }
         let process = Process {
             number,
             epoch: opened.epoch,
@@ -129,7 +130,7 @@ impl World {
         if let Err(end) = end {
             match end {
                 End::Trap(kind) => self.bury(node, number, kind),
-                End::Untrusted => self.bury(node, number, FaultKind::Crash),
+                End::Untrusted => self.retire(node, number, 60),
                 End::Broken(what) => {
                     self.broken(node, what);
                     self.bury(node, number, FaultKind::Crash);
@@ -235,7 +236,9 @@ impl World {
                 self.with_link(node, process, connection, |link, output| link.command(command, at, output));
             }
             Released::Deliver(delivery, payment) => self.deliver(node, process.number, delivery, &payment),
-            Released::Paid(..) | Released::Account(..) | Released::Event(_) => {}
+            Released::Settled(reply, result) => self.told_of_settlement(reply, result),
+            Released::Event(event) => self.tell(node, process.number, process.epoch, *event),
+            Released::Paid(..) | Released::Account(..) | Released::Stated(..) => {}
         }
     }
 
@@ -343,7 +346,7 @@ fn config(layout: &Layout, node: NodeNo, seed: [u8; 32]) -> WorkerConfig {
     WorkerConfig {
         address: Address::new(of.address.clone()).unwrap(),
         slot: of.slot,
-        limits: Limits::default(),
+        limits: Limits { log_bytes: of.books.log_bytes, ..Limits::default() },
         timing: Timing {
             window_ms: layout.window_ms,
             grace_ms: layout.grace_ms,
@@ -353,7 +356,7 @@ fn config(layout: &Layout, node: NodeNo, seed: [u8; 32]) -> WorkerConfig {
         },
         rates: of.rates.iter().map(rate).collect(),
         seed,
-        events: false,
+        events: of.books.events,
     }
 }
 
@@ -363,6 +366,7 @@ fn accounts(node: &NodeLayout) -> Vec<AccountConfig> {
         AccountConfig {
             credit_limit: of.credit_limit,
             max_packet: of.max_packet,
+            initial_balance: of.initial_balance,
             protocol: of.protocol,
             routes: of.routes.iter().map(|route| Address::new(route.clone()).unwrap()).collect(),
             ..AccountConfig::new(account_id(node, place), asset(&of.asset))

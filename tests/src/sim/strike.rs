@@ -44,6 +44,10 @@ impl World {
                 self.see(at_once);
                 self.nodes[node].disk.slow_until = self.now + 500 + extent % 4_000;
             }
+            FaultKind::DiskFull => {
+                self.see(at_once);
+                self.nodes[node].disk.full_until = self.now + 50 + extent % 800;
+            }
             FaultKind::Pause => {
                 if let Some(number) = current {
                     self.see(at_once);
@@ -141,32 +145,44 @@ impl World {
         Err(End::Trap(kind))
     }
 
-    /// The store has just taken something that it hasn't synced: the moment for the power to go. Whether it went.
-    pub(super) fn pull_the_plug(&mut self, node: NodeNo) -> bool {
+    /// The kind of a power cut that waits for its moment, if a process runs that can lose something by it.
+    pub(super) fn power_trap(&mut self, node: NodeNo) -> Option<FaultKind> {
         let cut = |trap: &FaultKind| matches!(trap, FaultKind::PowerCut | FaultKind::TornWrite);
-        let Some(set) = self.nodes[node].traps.iter().position(cut) else { return false };
-        let Some(number) = self.nodes[node].current else { return false };
+        let set = self.nodes[node].traps.iter().position(cut)?;
         let kind = self.nodes[node].traps.remove(set);
         self.see(Seen::Fault { kind, node, account: None });
+        Some(kind)
+    }
+
+    /// The store has just taken something that it hasn't synced: the moment for the power to go. Whether it went.
+    pub(super) fn pull_the_plug(&mut self, node: NodeNo) -> bool {
+        let Some(number) = self.nodes[node].current else { return false };
+        let Some(kind) = self.power_trap(node) else { return false };
         self.bury(node, number, kind);
         true
     }
 
     /// A process is dead; another one starts in a while if it was the one with the slot.
     pub(super) fn bury(&mut self, node: NodeNo, number: u64, kind: FaultKind) {
+        let notice_ms = if matches!(kind, FaultKind::PowerCut | FaultKind::TornWrite) { 5_000 } else { 60 };
+        match self.nodes[node].disk.is_embedded() {
+            true => self.die_with_store(node, kind, notice_ms),
+            false => {
+                self.retire(node, number, notice_ms);
+                self.forget_unsynced(node, number, kind);
+            }
+        }
+    }
+
+    /// A worker is gone, its store isn't. Its connections are given up by the others within this time.
+    pub(super) fn retire(&mut self, node: NodeNo, number: u64, notice_ms: i64) {
         let Some(process) = self.nodes[node].processes.remove(&number) else { return };
         self.see(Seen::Died { node, epoch: process.epoch });
-        let power = matches!(kind, FaultKind::PowerCut | FaultKind::TornWrite);
-        self.drop_wires(&process, if power { 5_000 } else { 60 });
+        self.nodes[node].embedder.hang_up(number);
+        self.drop_wires(&process, notice_ms);
         // What it gave to the store may get there.
-        if power || self.rng.percent(50) {
+        if self.rng.percent(50) {
             self.silenced.insert(number);
-        }
-        if power {
-            let unsynced = self.nodes[node].disk.unsynced();
-            let written = if kind == FaultKind::TornWrite { self.rng.next() % unsynced.max(1) + 1 } else { 0 };
-            let last_seq = self.nodes[node].disk.lose_power(written);
-            self.see(Seen::Forgotten { node, last_seq });
         }
         if self.nodes[node].current == Some(number) {
             self.nodes[node].current = None;
@@ -230,10 +246,11 @@ impl World {
             self.nodes[node].traps.clear();
             self.nodes[node].disk.unknown.clear();
             self.nodes[node].disk.slow_until = i64::MIN;
+            self.nodes[node].disk.full_until = i64::MIN;
             let others: Vec<u64> =
                 self.nodes[node].processes.keys().copied().filter(|number| Some(*number) != self.nodes[node].current).collect();
             for number in others {
-                self.bury(node, number, FaultKind::Crash);
+                self.retire(node, number, 60);
             }
             if let Some(number) = self.nodes[node].current {
                 self.resume(node, number);

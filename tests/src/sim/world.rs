@@ -2,6 +2,7 @@
 
 use super::audit::{Auditor, Invariant, TransferState, Violation};
 use super::disk::Disk;
+use super::embedder::Embedder;
 use super::fault::FaultKind;
 use super::observe::{NodeNo, Observation, Seen, Statement};
 use super::peer::{Later, Peer};
@@ -31,6 +32,8 @@ pub(super) struct World {
     pub(super) nodes: Vec<Node>,
     pub(super) peers: Vec<Peer>,
     pub(super) pairs: Vec<Pair>,
+    /// How often each settlement was told after it was told to be durable; `None` until then.
+    pub(super) settled: Vec<Option<u32>>,
     pub(super) wires: BTreeMap<u64, Wire>,
     pub(super) rng: Rng,
     pub(super) auditor: Auditor,
@@ -50,6 +53,7 @@ pub(super) struct World {
 
 pub(super) struct Node {
     pub(super) disk: Disk,
+    pub(super) embedder: Embedder,
     pub(super) clock: NodeClock,
     pub(super) processes: BTreeMap<u64, Process>,
     /// The one that has the slot, if one runs.
@@ -77,12 +81,16 @@ pub(super) enum Event {
     Decide { peer: usize, transfer: TransferId },
     Received { node: NodeNo, process: u64, delivery: Delivery, result: Result<Fulfillment, Refusal> },
     Apply { node: NodeNo, process: u64, commit: Commit },
+    CommitGroup(NodeNo),
     Synced { node: NodeNo, process: u64, commit: Commit },
     Reply { node: NodeNo, process: u64, commit: Commit, outcome: CommitOutcome },
     Strike(usize),
     Restart(NodeNo),
     Usurp(NodeNo),
     Resume { node: NodeNo, process: u64 },
+    Settle(usize),
+    Embed { node: NodeNo, process: u64 },
+    Acknowledge { node: NodeNo, process: u64 },
     Calm,
     Flush,
     End,
@@ -91,15 +99,25 @@ pub(super) enum Event {
 impl Event {
     /// Whether it is something on its way, so that the network isn't quiet.
     fn is_on_its_way(&self) -> bool {
-        matches!(self, Self::Arrive { .. } | Self::Apply { .. } | Self::Synced { .. } | Self::Reply { .. } | Self::PeerTurn(_))
+        matches!(
+            self,
+            Self::Arrive { .. }
+                | Self::Apply { .. }
+                | Self::CommitGroup(_)
+                | Self::Synced { .. }
+                | Self::Reply { .. }
+                | Self::PeerTurn(_)
+                | Self::Embed { .. }
+        )
     }
 }
 
 impl World {
     pub(super) fn new(plan: Plan, watcher: Option<Watcher>) -> Self {
         let mut rng = plan.rng.clone();
-        let node = |_| Node {
-            disk: Disk::new(),
+        let node = |no: usize| Node {
+            disk: Disk::new(plan.layout.nodes[no].books.embedded),
+            embedder: Embedder::default(),
             clock: NodeClock::new(START, &mut rng),
             processes: BTreeMap::new(),
             current: None,
@@ -122,7 +140,7 @@ impl World {
             dial_at: None,
         });
         let pairs = links.chain(clients).collect();
-        let auditor = Auditor::new(&plan.layout);
+        let (auditor, settled) = (Auditor::new(&plan), vec![None; plan.settlements.len()]);
         let mut world = Self {
             plan,
             now: START,
@@ -133,6 +151,7 @@ impl World {
             nodes,
             peers,
             pairs,
+            settled,
             wires: BTreeMap::new(),
             rng,
             auditor,
@@ -164,6 +183,9 @@ impl World {
         }
         for place in 0..self.plan.faults.len() {
             self.after(START + self.plan.faults[place].after_ms, Event::Strike(place));
+        }
+        for place in 0..self.plan.settlements.len() {
+            self.after(START + self.plan.settlements[place].after_ms, Event::Settle(place));
         }
         self.after(START + self.plan.busy_ms(), Event::Calm);
         self.after(START + self.plan.end_ms() - FLUSH_MS, Event::Flush);
@@ -228,16 +250,16 @@ impl World {
                 self.wake(node, process, self.now);
             }
             Event::Apply { node, process, commit } => self.apply(node, process, commit),
-            Event::Synced { node, process, commit } => {
-                let seq = self.nodes[node].disk.sync();
-                self.see(Seen::Synced { node, seq });
-                self.reply(node, process, commit, CommitOutcome::Durable);
-            }
+            Event::CommitGroup(node) => self.commit_group(node),
+            Event::Synced { node, process, commit } => self.synced(node, process, commit),
             Event::Reply { node, process, commit, outcome } => self.reply(node, process, commit, outcome),
             Event::Strike(place) => self.strike(place),
             Event::Restart(node) => self.restart(node),
             Event::Usurp(node) => self.usurp(node),
             Event::Resume { node, process } => self.resume(node, process),
+            Event::Settle(place) => self.settle(place),
+            Event::Embed { node, process } => self.embed(node, process),
+            Event::Acknowledge { node, process } => self.acknowledge(node, process),
             Event::Calm => self.calm_down(),
             Event::Flush => self.flush(),
             Event::End => {}
@@ -265,50 +287,6 @@ impl World {
     pub(super) fn broken(&mut self, node: NodeNo, what: String) {
         let violation = Violation { invariant: Invariant::OwnChecks, what, at: self.now, node: Some(node) };
         self.broken.get_or_insert(violation);
-    }
-
-    // The store.
-
-    pub(super) fn give_to_store(&mut self, node: NodeNo, process: u64, commit: Commit, after_ms: i64) {
-        let takes = self.nodes[node].disk.takes(self.now, &mut self.rng);
-        self.after(self.now + after_ms + takes, Event::Apply { node, process, commit });
-    }
-
-    fn apply(&mut self, node: NodeNo, process: u64, commit: Commit) {
-        if self.silenced.contains(&process) {
-            return;
-        }
-        let takes = self.nodes[node].disk.takes(self.now, &mut self.rng);
-        let unknown = self.nodes[node].disk.unknown.pop_front();
-        if let Some(kind) = unknown {
-            self.see(Seen::Fault { kind, node, account: None });
-        }
-        let nobody_knows = CommitOutcome::Unknown { cause: "the answer was lost".into() };
-        if unknown == Some(FaultKind::UnknownLost) {
-            return self.after(self.now + takes, Event::Reply { node, process, commit, outcome: nobody_knows });
-        }
-        let epoch = commit.epoch;
-        let applied = self.nodes[node].disk.commit(&commit);
-        if applied.grown {
-            let balances = super::disk::named(&commit);
-            self.see(Seen::Applied { node, epoch, seq: commit.seq, blob: commit.blob.clone(), balances });
-            if self.pull_the_plug(node) {
-                return;
-            }
-        }
-        let event = match (unknown, applied.outcome) {
-            (Some(_), _) => Event::Reply { node, process, commit, outcome: nobody_knows },
-            (None, CommitOutcome::Durable) if !self.nodes[node].disk.is_synced(commit.seq) => Event::Synced { node, process, commit },
-            (None, outcome) => Event::Reply { node, process, commit, outcome },
-        };
-        self.after(self.now + takes, event);
-    }
-
-    fn reply(&mut self, node: NodeNo, process: u64, commit: Commit, outcome: CommitOutcome) {
-        if let Some(process) = self.nodes[node].processes.get_mut(&process) {
-            process.answers.push((commit, outcome));
-        }
-        self.wake(node, process, self.now);
     }
 
     // Peers.
@@ -379,12 +357,19 @@ impl World {
         self.nodes.iter().all(idle) && self.wires.values().all(|wire| wire.inbox.iter().all(std::collections::VecDeque::is_empty))
     }
 
-    fn statements(&self) -> Vec<Statement> {
-        let statement = |node: &Node| {
-            let process = node.current.and_then(|number| node.processes.get(&number))?;
-            Some(Statement { status: process.worker.status(), stored: node.disk.stored() })
-        };
-        self.nodes.iter().filter_map(statement).collect()
+    fn statements(&mut self) -> Vec<Statement> {
+        let mut statements = Vec::new();
+        for no in 0..self.nodes.len() {
+            let node = &mut self.nodes[no];
+            let Some(process) = node.current.and_then(|number| node.processes.get(&number)) else { continue };
+            let status = process.worker.status();
+            let embedder = self.plan.layout.nodes[no].books.events.then(|| node.embedder.ledger().clone());
+            match node.disk.look() {
+                Ok(picture) => statements.push(Statement { status, stored: picture.balances, log: picture.log, embedder }),
+                Err(error) => self.broken(no, format!("the books can't be read: {error}")),
+            }
+        }
+        statements
     }
 }
 

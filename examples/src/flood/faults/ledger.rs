@@ -7,44 +7,46 @@ use std::collections::{BTreeMap, HashMap};
 
 /// The payments of a run. Those that nobody can say anything about any more are counted and dropped.
 #[derive(Debug, Default)]
-pub(super) struct Ledger {
+pub(crate) struct Ledger {
+    /// Only one end of the payments is seen here: ends aren't compared.
+    one_sided: bool,
     open: HashMap<Nonce, Entry>,
     /// By pair.
     pairs: Vec<PairTally>,
     /// When the last payment so far expires.
-    pub(super) last_expiry: Option<Timestamp>,
+    pub(crate) last_expiry: Option<Timestamp>,
     /// What must never happen, by what it is.
     wrong: BTreeMap<&'static str, u64>,
-    pub(super) counts: Counts,
+    pub(crate) counts: Counts,
     /// Since when nothing has ended, and the longest such time, in nanoseconds.
     progress_ns: u64,
-    pub(super) longest_pause_ns: u64,
+    pub(crate) longest_pause_ns: u64,
     /// The longest time in which a peer had no sign of life from the connector, in nanoseconds.
-    pub(super) longest_outage_ns: u64,
+    pub(crate) longest_outage_ns: u64,
 }
 
 /// Counted over all peers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Counts {
-    pub(super) started: u64,
-    pub(super) fulfilled: u64,
-    pub(super) rejected: BTreeMap<String, u64>,
-    pub(super) timed_out: u64,
+pub(crate) struct Counts {
+    pub(crate) started: u64,
+    pub(crate) fulfilled: u64,
+    pub(crate) rejected: BTreeMap<String, u64>,
+    pub(crate) timed_out: u64,
     /// Connections after the first: of senders, of receivers.
-    pub(super) reconnects: [u64; 2],
-    pub(super) resent_prepares: u64,
-    pub(super) resent_fulfills: u64,
-    pub(super) resent_rejects: u64,
-    pub(super) duplicate_prepares: u64,
-    pub(super) duplicate_fulfills: u64,
-    pub(super) duplicate_rejects: u64,
+    pub(crate) reconnects: [u64; 2],
+    pub(crate) resent_prepares: u64,
+    pub(crate) resent_fulfills: u64,
+    pub(crate) resent_rejects: u64,
+    pub(crate) duplicate_prepares: u64,
+    pub(crate) duplicate_fulfills: u64,
+    pub(crate) duplicate_rejects: u64,
     /// Fulfills that a sender refused because it had given up.
-    pub(super) late_fulfills: u64,
+    pub(crate) late_fulfills: u64,
 }
 
 /// How a payment ended for its sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
+pub(crate) enum End {
     Fulfilled,
     Rejected(ErrorCode),
     /// Nothing came by its expiry and some grace.
@@ -53,7 +55,7 @@ pub(super) enum End {
 
 /// What its receiver knows of being paid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Word {
+pub(crate) enum Word {
     /// Never asked for the money.
     Nothing,
     /// Sent the fulfill, and has had no answer to it.
@@ -96,40 +98,53 @@ struct PairTally {
 
 impl Counts {
     /// Payments that have ended.
-    pub(super) fn ended(&self) -> u64 {
+    pub(crate) fn ended(&self) -> u64 {
         self.fulfilled + self.rejected.values().sum::<u64>() + self.timed_out
     }
 }
 
 /// How the connector's books and the peers' compare.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Settled {
+pub(crate) struct Settled {
     /// Payments that the connector charged and whose senders never had the fulfillment in time.
-    pub(super) charged_unseen: u64,
+    pub(crate) charged_unseen: u64,
     /// Payments of which neither end knows what became of them.
-    pub(super) unknown_to_both: u64,
+    pub(crate) unknown_to_both: u64,
 }
 
 impl Ledger {
-    pub(super) fn new(pairs: usize) -> Self {
+    pub(crate) fn new(pairs: usize) -> Self {
         Self { pairs: (0..pairs).map(|_| PairTally::default()).collect(), ..Self::default() }
     }
 
-    pub(super) fn started(&mut self, pair: usize, nonce: Nonce, expires_at: Timestamp) {
+    /// For a program that is at one end of its payments only: events are counted, and what must not happen is; nothing is compared.
+    pub(crate) fn one_sided() -> Self {
+        Self { one_sided: true, ..Self::default() }
+    }
+
+    /// What must never happen and has, by what it is.
+    pub(crate) fn wrongs(&self) -> &BTreeMap<&'static str, u64> {
+        &self.wrong
+    }
+
+    pub(crate) fn started(&mut self, pair: usize, nonce: Nonce, expires_at: Timestamp) {
         self.counts.started += 1;
         self.last_expiry = self.last_expiry.max(Some(expires_at));
+        if self.one_sided {
+            return;
+        }
         self.open.insert(nonce, Entry { pair, expires_at, held_at: None, passed_on: PassedOn::NotYet, end: None, word: Word::Nothing });
     }
 
     /// The connector has acknowledged a payment.
-    pub(super) fn held(&mut self, nonce: &Nonce, now: Timestamp) {
+    pub(crate) fn held(&mut self, nonce: &Nonce, now: Timestamp) {
         if let Some(entry) = self.open.get_mut(nonce) {
             entry.held_at.get_or_insert(now);
         }
     }
 
     /// A payment's prepare has come to its receiver.
-    pub(super) fn seen(&mut self, nonce: &Nonce) {
+    pub(crate) fn seen(&mut self, nonce: &Nonce) {
         if let Some(entry) = self.open.get_mut(nonce) {
             entry.passed_on = PassedOn::Seen;
         }
@@ -138,7 +153,7 @@ impl Ledger {
     /// The connector has answered a receiver's question of time `asked_at`. It answers in order, so it has passed on before what it held
     /// then, and said again what may have been lost with an earlier connection. What wouldn't be said again at `deadline`, for want of
     /// time, doesn't count.
-    pub(super) fn passed_on(&mut self, pair: usize, asked_at: Timestamp, deadline: Timestamp) {
+    pub(crate) fn passed_on(&mut self, pair: usize, asked_at: Timestamp, deadline: Timestamp) {
         for entry in self.open.values_mut().filter(|entry| entry.pair == pair && entry.end.is_none()) {
             let due = entry.held_at.is_some_and(|held_at| held_at < asked_at) && deadline < entry.expires_at;
             if due && entry.passed_on == PassedOn::NotYet {
@@ -148,11 +163,12 @@ impl Ledger {
     }
 
     /// A sender has seen the end of a payment.
-    pub(super) fn ended(&mut self, nonce: &Nonce, end: End, now_ns: u64) {
+    pub(crate) fn ended(&mut self, nonce: &Nonce, end: End, now_ns: u64) {
         self.longest_pause_ns = self.longest_pause_ns.max(now_ns.saturating_sub(self.progress_ns));
         self.progress_ns = now_ns;
         match self.open.get_mut(nonce) {
             Some(entry) if entry.end.is_none() => entry.end = Some(end),
+            _ if self.one_sided => {}
             _ => self.wrong("second outcomes of payments"),
         }
         match end {
@@ -163,20 +179,21 @@ impl Ledger {
     }
 
     /// A receiver has learned something.
-    pub(super) fn learned(&mut self, nonce: &Nonce, word: Word) {
+    pub(crate) fn learned(&mut self, nonce: &Nonce, word: Word) {
         match self.open.get_mut(nonce) {
             Some(entry) => entry.word = word,
+            None if self.one_sided => {}
             None => self.wrong("news of payments that are long over"),
         }
     }
 
     /// Something that must not happen, whatever becomes of connections.
-    pub(super) fn wrong(&mut self, what: &'static str) {
+    pub(crate) fn wrong(&mut self, what: &'static str) {
         *self.wrong.entry(what).or_default() += 1;
     }
 
     /// Counts and drops the payments that expired before `time`.
-    pub(super) fn close_before(&mut self, time: Timestamp) {
+    pub(crate) fn close_before(&mut self, time: Timestamp) {
         let old: Vec<_> = self.open.extract_if(|_, entry| entry.expires_at < time).map(|(_, entry)| entry).collect();
         for entry in old {
             self.close(&entry);
@@ -216,7 +233,7 @@ impl Ledger {
     }
 
     /// At the end of a run: compares with the connector's last word. `names` are those of each pair's sender and receiver.
-    pub(super) fn settle(&mut self, books: &Farewell, names: &[[String; 2]], amount: u64) -> (Settled, Vec<String>) {
+    pub(crate) fn settle(&mut self, books: &Farewell, names: &[[String; 2]], amount: u64) -> (Settled, Vec<String>) {
         self.close_before(Timestamp::MAX);
         let mut complaints: Vec<String> = self.wrong.iter().map(|(what, count)| format!("{count} {what}")).collect();
         let amount = i128::from(amount);
@@ -317,6 +334,7 @@ mod tests {
     fn books() -> Farewell {
         let account = |name: &str, balance| AccountBooks { name: name.into(), balance, held: 0 };
         Farewell {
+            store: None,
             accounts: vec![account("s", -20), account("r", 20)],
             own: 0,
             conservation: 0,

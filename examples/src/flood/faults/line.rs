@@ -12,20 +12,20 @@ use std::collections::BTreeMap;
 
 /// A connection, from its handshake to its end.
 #[derive(Debug)]
-pub(super) struct Line {
-    pub(super) wire: Wire,
+pub(crate) struct Line {
+    pub(crate) wire: Wire,
     last_id: u32,
     /// Requests that haven't been answered, in the order in which they were sent.
     asked: BTreeMap<u32, Asked>,
     /// The request that shows whether the other end is there, and when it was sent. Authentication is the first one.
     probe: Option<(u32, Now)>,
     probed_ns: u64,
-    pub(super) authenticated: bool,
+    pub(crate) authenticated: bool,
 }
 
 /// A request of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(crate) enum Asked {
     Authenticate,
     Probe,
     Prepare(TransferId),
@@ -34,7 +34,7 @@ pub(super) enum Asked {
 
 /// Something for the peer.
 #[derive(Debug)]
-pub(super) enum Came<'a> {
+pub(crate) enum Came<'a> {
     Authenticated,
     /// The connector's books of the account, asked for at this time. Everything that was asked for before has been answered.
     Books(LiquidityAnswer, Now),
@@ -46,7 +46,7 @@ pub(super) enum Came<'a> {
 
 impl Line {
     /// Asks to be let in.
-    pub(super) fn open(wire: Wire, login: &Login, now: Now) -> Result<Self, WireError> {
+    pub(crate) fn open(wire: Wire, login: &Login, now: Now) -> Result<Self, WireError> {
         let mut line = Self { wire, last_id: 0, asked: BTreeMap::new(), probe: None, probed_ns: 0, authenticated: false };
         let request = Setup::Authenticate { token: login.token.as_bytes(), account: login.name.as_bytes(), target: b"" };
         let id = line.message(Asked::Authenticate, sub::names::SETUP, &request.to_vec()?)?;
@@ -55,7 +55,7 @@ impl Line {
     }
 
     /// Sends a request.
-    pub(super) fn ask(&mut self, asked: Asked, body: Body<'_>) -> Result<u32, WireError> {
+    pub(crate) fn ask(&mut self, asked: Asked, body: Body<'_>) -> Result<u32, WireError> {
         self.last_id = self.last_id.wrapping_add(1).max(1);
         self.wire.send(self.last_id, body)?;
         self.asked.insert(self.last_id, asked);
@@ -63,7 +63,7 @@ impl Line {
     }
 
     /// Asks for a sign of life now and then. `false` if there was none for too long.
-    pub(super) fn keep_alive(&mut self, now: Now) -> Result<bool, WireError> {
+    pub(crate) fn keep_alive(&mut self, now: Now) -> Result<bool, WireError> {
         match self.probe {
             Some((_, since)) => Ok(now.ns.saturating_sub(since.ns) < SILENCE_NS_MAX),
             None if now.ns.saturating_sub(self.probed_ns) < PROBE_EVERY_NS => Ok(true),
@@ -77,7 +77,7 @@ impl Line {
     }
 
     /// Reads a frame. What must not come is counted in the ledger and ignored.
-    pub(super) fn read<'a>(&mut self, frame: &'a Bytes, ledger: &mut Ledger) -> Option<Came<'a>> {
+    pub(crate) fn read<'a>(&mut self, frame: &'a Bytes, ledger: &mut Ledger) -> Option<Came<'a>> {
         let Some(packet) = decode(frame) else {
             ledger.wrong("packets that can't be read");
             return None;
@@ -126,12 +126,12 @@ impl Line {
     }
 
     /// Refuses a request.
-    pub(super) fn refuse(&mut self, id: u32, code: ErrorCode, by: &Address, at: Timestamp) -> Result<(), WireError> {
+    pub(crate) fn refuse(&mut self, id: u32, code: ErrorCode, by: &Address, at: Timestamp) -> Result<(), WireError> {
         Ok(self.wire.refuse(id, code, by, at)?)
     }
 
     /// Acknowledges a request.
-    pub(super) fn acknowledge(&mut self, id: u32) -> Result<(), WireError> {
+    pub(crate) fn acknowledge(&mut self, id: u32) -> Result<(), WireError> {
         Ok(self.wire.acknowledge(id)?)
     }
 }

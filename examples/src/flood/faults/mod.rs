@@ -9,11 +9,11 @@
 //! The peers dial again, say again what wasn't acknowledged, and know repeats (`payer`, `payee`, over `peer` and `line`). What both ends
 //! of every payment know is compared with each other and, at the end, with the connector's books (`ledger`).
 
-mod ledger;
+pub(crate) mod ledger;
 mod line;
-mod payee;
-mod payer;
-mod peer;
+pub(crate) mod payee;
+pub(crate) mod payer;
+pub(crate) mod peer;
 mod report;
 
 pub(super) use report::FaultReport;
@@ -26,14 +26,14 @@ use super::options::{FaultPlan, Login, Plan, Target, Until};
 use super::progress::Progress;
 use super::random::random;
 use super::report::Decimal;
-use super::{StartError, order};
+use super::{StartError, order, scratch};
 use crate::proxy::{Faults, Proxy};
 use ilp_clp::ws::TlsClientConfig;
 use ilp_core::{Limits, Timing};
-use ilp_oer::{Address, Amount, Timestamp};
+use ilp_oer::{Address, Timestamp};
 use ledger::{Counts, Ledger, Settled};
 use payee::Payee;
-use payer::Payer;
+use payer::{Payer, Wishes};
 use peer::{Peer, Phase, Place, Shared};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -46,17 +46,36 @@ use tokio::time::Instant;
 /// The time rules of a connector whose connections are lost every second: short, so that many payments expire.
 pub(super) const TIMING: Timing = Timing { window_ms: 1_000, grace_ms: 400, outgoing_ms_min: 100, hold_ms_max: 60_000, skew_ms_max: 2_000 };
 
+/// What peers reckon with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules {
+    /// The connector's time rules.
+    pub(crate) timing: Timing,
+    /// From when to when a payment lives, at its sender, in milliseconds.
+    pub(crate) lifetime_ms: (i64, i64),
+    /// A sender takes a fulfill for so long after its payment's expiry: it may have been on its way. Shorter than the connector's own
+    /// grace, so that some fulfills that come late are refused.
+    pub(crate) sender_grace_ms: i64,
+    /// For so long after a transfer's expiry a receiver says its answer again.
+    pub(crate) insist_ms: i64,
+    /// The connector may end and come back: its deadlines are later then than its time rules say.
+    pub(crate) restarts: bool,
+}
+
+const RULES: Rules = Rules { timing: TIMING, lifetime_ms: (1_500, 6_500), sender_grace_ms: 200, insist_ms: REMEMBERED_MS, restarts: false };
+
 /// The connector's limits, with little patience for silent peers: half-open connections are found from both sides.
-pub(super) fn limits() -> Limits {
+pub(crate) fn limits() -> Limits {
     let alive = Limits { ping_ms: 1_000, pong_ms: 1_500, stall_ms: 2_000, ..Limits::default() };
     Limits { handshake_ms: 2_000, unauthenticated_ms: 2_000, in_flight_bytes_per_account: 64 << 20, ..alive }
 }
 
 /// Makes the payments; gives the report and what is to be complained about.
 pub(super) async fn drive(plan: &Plan, faults: &FaultPlan) -> Result<(FaultReport, Vec<String>), StartError> {
-    let Target::Child { pairs, tls } = &plan.target else { return Err(StartError::NeedsChild) };
+    let Target::Child { pairs, tls, store, store_dir } = &plan.target else { return Err(StartError::NeedsChild) };
     let logins = child::logins(*pairs)?;
-    let mut order = order(&logins, *tls, plan);
+    let scratch = scratch(*store, store_dir)?;
+    let mut order = order(&logins, *tls, scratch.as_ref(), plan);
     order.impatient = true;
     let child: Child<Hello> = Child::start(&order).await?;
     let hello = child.hello();
@@ -72,6 +91,7 @@ pub(super) async fn drive(plan: &Plan, faults: &FaultPlan) -> Result<(FaultRepor
         ledger: RefCell::new(Ledger::new(logins.len())),
         phase: Cell::new(Phase::Paying),
         peers: (0..logins.len() * 2).map(|_| Cell::default()).collect(),
+        journal: None,
     };
     let (mut payers, mut payees) = peers(plan, &logins)?;
     let (settled_in_time, (), ()) = tokio::join!(
@@ -112,9 +132,10 @@ fn peers(plan: &Plan, logins: &[(Login, Login)]) -> Result<Peers, StartError> {
         let addresses = [connector.join(&sender.name)?, connector.join(&receiver.name)?];
         // The sender only ever draws invoices; the preimages are the receiver's business.
         let (secret, nonces) = (random()?, random()?);
-        let payee = Payee::new(pair, addresses[1].clone(), Preimages::new(secret, random()?));
+        let payee = Payee::new(pair, addresses[1].clone(), Preimages::new(secret, random()?), RULES);
         let rng = || Ok::<_, StartError>(ChaCha12Rng::from_seed(random()?));
-        let payer = Payer::new(pair, addresses, Amount::new(plan.amount), plan.load, rng()?, Preimages::new(secret, nonces));
+        let wishes = Wishes { load: plan.load, amounts: plan.amount..=plan.amount, padding: PADDING_BYTES, rules: RULES };
+        let payer = Payer::new(pair, addresses, wishes, rng()?, Preimages::new(secret, nonces));
         let (login, place, number) = (sender.clone(), Place::Sender, pair * 2);
         payers.push(Peer { side: payer, login, place, number, random: rng()? });
         let (login, place, number) = (receiver.clone(), Place::Receiver, pair * 2 + 1);
@@ -221,13 +242,16 @@ fn report(run: &Figures, proxy: &Proxy, counts: &Counts, settled: Settled, books
     }
 }
 
-/// A sender takes a fulfill for so long after its payment's expiry: it may have been on its way. Shorter than the connector's, so that
-/// some fulfills that come late are refused.
-const SENDER_GRACE_MS: i64 = 200;
+/// For so long after a transfer's expiry the connector remembers it: until the incoming side's expiry and the skew. Less a bit: it is
+/// the time when an answer comes here that counts.
+const REMEMBERED_MS: i64 = TIMING.window_ms + TIMING.skew_ms_max - REMEMBERED_LESS_MS;
+const REMEMBERED_LESS_MS: i64 = 500;
 /// The connector's clock follows the system's by other steps than ours, and a timer has its grain.
 const CLOCKS_DIFFER_MS: i64 = 100;
 /// After so long nothing can come any more that has to do with a payment.
 const FORGET_MS: i64 = 8_000;
+/// Data of a transport protocol, before the nonce.
+const PADDING_BYTES: usize = 80;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// From the end of the faults to the end of everything: the longest payment's life, what the connector remembers, and room.
 const SETTLE_TIME_MAX: Duration = Duration::from_secs(40);

@@ -6,7 +6,8 @@ use super::super::wire::WireError;
 use super::ledger::{Ledger, Word};
 use super::line::{Asked, Came, Line};
 use super::peer::{Shared, Side};
-use super::{CLOCKS_DIFFER_MS, FORGET_MS, TIMING};
+use super::{CLOCKS_DIFFER_MS, FORGET_MS, REMEMBERED_LESS_MS, Rules};
+use ilp_core::Timing;
 use ilp_oer::clp::{Body, Fulfill, Prepare, ProtocolData, Reject, RejectionReason};
 use ilp_oer::ilp::{AddrList, ErrorPacket};
 use ilp_oer::{Address, Amount, Condition, ErrorCode, Fulfillment, Timestamp, TransferId, ilp};
@@ -15,12 +16,13 @@ use std::collections::HashMap;
 /// A receiver that behaves as a peer that dedupes: a prepare that comes again is answered as before, and a fulfill or reject that isn't
 /// acknowledged is sent again on the next connection.
 ///
-/// It fulfills most payments at once; some late, some never, and some it rejects: see [`Fate`].
+/// It fulfills most payments at once; some late, some never, and some it rejects: see [`Reply`].
 #[derive(Debug)]
-pub(super) struct Payee {
-    pub(super) pair: usize,
-    pub(super) address: Address,
-    pub(super) preimages: Preimages,
+pub(crate) struct Payee {
+    pair: usize,
+    address: Address,
+    preimages: Preimages,
+    rules: Rules,
     transfers: HashMap<TransferId, Transfer>,
     /// Answers that are decided, or will be, and not acknowledged.
     open: usize,
@@ -51,8 +53,8 @@ enum Reply {
 
 impl Payee {
     /// Receiver of the pair at this place.
-    pub(super) fn new(pair: usize, address: Address, preimages: Preimages) -> Self {
-        Self { pair, address, preimages, transfers: HashMap::new(), open: 0, swept_ns: 0 }
+    pub(crate) fn new(pair: usize, address: Address, preimages: Preimages, rules: Rules) -> Self {
+        Self { pair, address, preimages, rules, transfers: HashMap::new(), open: 0, swept_ns: 0 }
     }
 
     fn prepared(&mut self, request: u32, prepare: &Prepare<'_>, line: &mut Line, now: Now, ledger: &mut Ledger) -> Result<(), WireError> {
@@ -109,7 +111,7 @@ impl Payee {
         // The nonce is random: it decides.
         let [a, b, c, d, ..] = nonce;
         let later = |share: u16| {
-            let most = prepare.expires_at.millis_since(now.wall).saturating_add(TIMING.grace_ms).saturating_add(LATE_MS_MAX);
+            let most = prepare.expires_at.millis_since(now.wall).saturating_add(self.rules.timing.grace_ms).saturating_add(LATE_MS_MAX);
             now.wall.saturating_add_millis(most.saturating_mul(share.into()) / i64::from(u16::MAX))
         };
         match u16::from_be_bytes([a, b]) % 100 {
@@ -161,7 +163,8 @@ impl Payee {
             // The answer to a repeat.
             return;
         }
-        let remembered = now.wall < transfer.expires_at.saturating_add_millis(REMEMBERED_MS);
+        let Timing { window_ms, skew_ms_max, .. } = self.rules.timing;
+        let remembered = now.wall < transfer.expires_at.saturating_add_millis(window_ms + skew_ms_max - REMEMBERED_LESS_MS);
         let is_fulfill = !matches!(transfer.reply, Reply::Reject);
         let word = match answer {
             Ok(()) => Word::Paid,
@@ -186,9 +189,9 @@ impl Payee {
 
     /// Gives up on answers that the connector can't remember any more, and forgets.
     fn sweep(&mut self, now: Now) {
-        let open = &mut self.open;
+        let (open, insist_ms) = (&mut self.open, self.rules.insist_ms);
         self.transfers.retain(|_, transfer| {
-            if transfer.open && now.wall >= transfer.expires_at.saturating_add_millis(REMEMBERED_MS) {
+            if transfer.open && now.wall >= transfer.expires_at.saturating_add_millis(insist_ms) {
                 transfer.open = false;
                 *open = open.saturating_sub(1);
             }
@@ -211,7 +214,7 @@ impl Side for Payee {
         match came {
             Came::Authenticated => Ok(()),
             Came::Books(_, asked_at) => {
-                let needed_ms = TIMING.window_ms + TIMING.outgoing_ms_min + CLOCKS_DIFFER_MS;
+                let needed_ms = self.rules.timing.window_ms + self.rules.timing.outgoing_ms_min + CLOCKS_DIFFER_MS;
                 ledger.passed_on(self.pair, asked_at.wall, now.wall.saturating_add_millis(needed_ms));
                 Ok(())
             }
@@ -256,7 +259,4 @@ const REFUSED: ErrorCode = ErrorCode::T99_APPLICATION_ERROR;
 const REJECTED: ErrorCode = ErrorCode::F99_APPLICATION_ERROR;
 /// Some late fulfills come when the connector's own grace is over too.
 const LATE_MS_MAX: i64 = 200;
-/// For so long after a transfer's expiry the connector remembers it: until the incoming side's expiry and the skew. Less a bit: it is
-/// the time when an answer comes here that counts.
-const REMEMBERED_MS: i64 = TIMING.window_ms + TIMING.skew_ms_max - 500;
 const SWEEP_EVERY_NS: u64 = 20_000_000;

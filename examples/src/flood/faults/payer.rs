@@ -7,24 +7,24 @@ use super::super::wire::WireError;
 use super::ledger::{End, Ledger};
 use super::line::{Asked, Came, Line};
 use super::peer::{Phase, Shared, Side};
-use super::{CLOCKS_DIFFER_MS, FORGET_MS, SENDER_GRACE_MS, TIMING};
+use super::{CLOCKS_DIFFER_MS, FORGET_MS, Rules};
 use ilp_oer::clp::{Body, Dialect, Entry, Fulfill, Prepare, ProtocolData};
 use ilp_oer::{Address, Amount, EncodeError, ErrorCode, Timestamp, TransferId, ilp, sub};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::RngCore;
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 
 /// A sender that behaves as a peer that dedupes: what isn't acknowledged is sent again on the next connection, with the same id and
 /// content, while time is left; an outcome is acknowledged as often as it comes.
 #[derive(Debug)]
-pub(super) struct Payer {
-    pub(super) pair: usize,
-    pub(super) address: Address,
-    pub(super) receiver: Address,
-    pub(super) amount: Amount,
-    pub(super) load: Load,
-    pub(super) random: ChaCha12Rng,
-    pub(super) invoices: Preimages,
+pub(crate) struct Payer {
+    pair: usize,
+    address: Address,
+    receiver: Address,
+    wishes: Wishes,
+    random: ChaCha12Rng,
+    invoices: Preimages,
     stock: Vec<Invoice>,
     payments: HashMap<TransferId, Payment>,
     in_flight: u32,
@@ -32,9 +32,23 @@ pub(super) struct Payer {
     swept_ns: u64,
 }
 
+/// What payments a sender makes.
+#[derive(Debug, Clone)]
+pub(crate) struct Wishes {
+    /// How many, and how fast.
+    pub(crate) load: Load,
+    /// What each delivers is drawn from these, in base units.
+    pub(crate) amounts: RangeInclusive<u64>,
+    /// Data of a transport protocol that each carries, in bytes.
+    pub(crate) padding: usize,
+    /// How long they live.
+    pub(crate) rules: Rules,
+}
+
 #[derive(Debug)]
 struct Payment {
     invoice: Invoice,
+    amount: Amount,
     expires_at: Timestamp,
     sends: u32,
     acknowledged: bool,
@@ -45,19 +59,20 @@ struct Payment {
 
 impl Payer {
     /// Sender of the pair at this place.
-    pub(super) fn new(pair: usize, addresses: [Address; 2], amount: Amount, load: Load, random: ChaCha12Rng, invoices: Preimages) -> Self {
+    pub(crate) fn new(pair: usize, addresses: [Address; 2], wishes: Wishes, random: ChaCha12Rng, invoices: Preimages) -> Self {
         let [address, receiver] = addresses;
         let (stock, payments) = (Vec::new(), HashMap::new());
-        Self { pair, address, receiver, amount, load, random, invoices, stock, payments, in_flight: 0, next_due_ns: 0, swept_ns: 0 }
+        Self { pair, address, receiver, wishes, random, invoices, stock, payments, in_flight: 0, next_due_ns: 0, swept_ns: 0 }
     }
 
     fn start_payments(&mut self, line: &mut Line, now: Now, ledger: &mut Ledger) -> Result<(), WireError> {
-        let pairs = u64::from(self.load.window.div_ceil(self.load.window_per_pair.max(1)));
-        let every_ns = NS_PER_SECOND.saturating_mul(pairs) / u64::from(self.load.rate.unwrap_or(RATE_DEFAULT).max(1));
+        let load = self.wishes.load;
+        let pairs = u64::from(load.window.div_ceil(load.window_per_pair.max(1)));
+        let every_ns = NS_PER_SECOND.saturating_mul(pairs) / u64::from(load.rate.unwrap_or(RATE_DEFAULT).max(1));
         // What could not be sent for want of a connection isn't made up for.
         self.next_due_ns = self.next_due_ns.max(now.ns.saturating_sub(BEHIND_NS_MAX));
-        while self.next_due_ns <= now.ns && self.in_flight < self.load.window_per_pair {
-            if matches!(self.load.until, Until::Count(count) if ledger.counts.started >= count) {
+        while self.next_due_ns <= now.ns && self.in_flight < load.window_per_pair {
+            if matches!(load.until, Until::Count(count) if ledger.counts.started >= count) {
                 break;
             }
             self.next_due_ns = self.next_due_ns.saturating_add(every_ns.max(1));
@@ -74,10 +89,13 @@ impl Payer {
         let mut id = [0; 16];
         self.random.fill_bytes(&mut id);
         let id = TransferId::new(id);
-        let lifetime = i64::from(self.random.next_u32()).rem_euclid(EXPIRES_AFTER_MS.1 - EXPIRES_AFTER_MS.0);
-        let expires_at = now.wall.saturating_add_millis(EXPIRES_AFTER_MS.0 + lifetime);
+        let (least, most) = self.wishes.rules.lifetime_ms;
+        let lifetime = i64::from(self.random.next_u32()).rem_euclid(most - least);
+        let expires_at = now.wall.saturating_add_millis(least + lifetime);
+        let (least, most) = self.wishes.amounts.clone().into_inner();
+        let amount = Amount::new(least + self.random.next_u64() % (most - least).saturating_add(1));
         ledger.started(self.pair, invoice.nonce, expires_at);
-        let payment = Payment { invoice, expires_at, sends: 0, acknowledged: false, refused: None, end: None };
+        let payment = Payment { invoice, amount, expires_at, sends: 0, acknowledged: false, refused: None, end: None };
         self.payments.insert(id, payment);
         self.in_flight += 1;
         self.send(id, line)
@@ -87,10 +105,11 @@ impl Payer {
         let Some(payment) = self.payments.get_mut(&id) else { return Ok(()) };
         payment.sends += 1;
         let Invoice { nonce, condition } = payment.invoice;
-        let packet = packet(&self.receiver, self.amount, &nonce)?;
+        let amount = payment.amount;
+        let packet = packet(&self.receiver, amount, &nonce, self.wishes.padding)?;
         let entries = [Entry::named(sub::names::ILP, sub::names::OCTETS, &packet)];
         let data = ProtocolData::entries(Dialect::Named, &entries);
-        let prepare = Prepare { transfer_id: id, amount: self.amount, condition, expires_at: payment.expires_at, data };
+        let prepare = Prepare { transfer_id: id, amount, condition, expires_at: payment.expires_at, data };
         line.ask(Asked::Prepare(id), Body::Prepare(prepare))?;
         Ok(())
     }
@@ -130,7 +149,7 @@ impl Payer {
                 ledger.wrong("fulfills after rejects");
                 Err(ErrorCode::F00_BAD_REQUEST)
             }
-            None if now.wall < payment.expires_at.saturating_add_millis(SENDER_GRACE_MS) => {
+            None if now.wall < payment.expires_at.saturating_add_millis(self.wishes.rules.sender_grace_ms) => {
                 if payment.refused.is_some() {
                     // This connector remembers what it holds: it would have known the repeat.
                     ledger.wrong("fulfills after errors to repeated prepares");
@@ -172,10 +191,13 @@ impl Payer {
     /// The connector answers in order. So when it answers a question of time `asked_at`, it has said before what became of all that had to
     /// be decided by then: and if that was lost with an earlier connection, it has said it again on this one.
     fn check_nothing_is_overdue(&self, asked_at: Now, now: Now, ledger: &mut Ledger) {
-        let decided_ms = TIMING.grace_ms - TIMING.window_ms + CLOCKS_DIFFER_MS;
+        if self.wishes.rules.restarts {
+            return;
+        }
+        let decided_ms = self.wishes.rules.timing.grace_ms - self.wishes.rules.timing.window_ms + CLOCKS_DIFFER_MS;
         for payment in self.payments.values().filter(|payment| payment.end.is_none() && payment.acknowledged) {
             let decided = payment.expires_at.saturating_add_millis(decided_ms) < asked_at.wall;
-            let owed = now.wall < payment.expires_at.saturating_add_millis(SENDER_GRACE_MS - CLOCKS_DIFFER_MS);
+            let owed = now.wall < payment.expires_at.saturating_add_millis(self.wishes.rules.sender_grace_ms - CLOCKS_DIFFER_MS);
             if decided && owed {
                 ledger.wrong("outcomes that were due and didn't come");
             }
@@ -183,9 +205,9 @@ impl Payer {
     }
 
     fn sweep(&mut self, now: Now, ledger: &mut Ledger) {
-        let in_flight = &mut self.in_flight;
+        let (in_flight, grace_ms) = (&mut self.in_flight, self.wishes.rules.sender_grace_ms);
         self.payments.retain(|_, payment| {
-            if payment.end.is_none() && now.wall >= payment.expires_at.saturating_add_millis(SENDER_GRACE_MS) {
+            if payment.end.is_none() && now.wall >= payment.expires_at.saturating_add_millis(grace_ms) {
                 // The error to a repeat is the only word that ever came.
                 let end = payment.refused.map_or(End::TimedOut, End::Rejected);
                 payment.end = Some(end);
@@ -254,8 +276,8 @@ impl Side for Payer {
     }
 }
 
-fn packet(receiver: &Address, amount: Amount, nonce: &Nonce) -> Result<Vec<u8>, EncodeError> {
-    let mut data = [0; PADDING_BYTES + NONCE_BYTES];
+fn packet(receiver: &Address, amount: Amount, nonce: &Nonce, padding: usize) -> Result<Vec<u8>, EncodeError> {
+    let mut data = vec![0; padding + NONCE_BYTES];
     if let Some(place) = data.last_chunk_mut() {
         *place = *nonce;
     }
@@ -268,7 +290,3 @@ const SWEEP_EVERY_NS: u64 = 50_000_000;
 const NS_PER_SECOND: u64 = 1_000_000_000;
 const RATE_DEFAULT: u32 = 1_000;
 const INVOICES_AT_ONCE: usize = 256;
-/// Data of a transport protocol, before the nonce.
-const PADDING_BYTES: usize = 80;
-/// From when to when a payment lives, at the sender.
-const EXPIRES_AFTER_MS: (i64, i64) = (1_500, 6_500);

@@ -2,7 +2,7 @@
 
 use super::super::clock::{Clock, Now};
 use super::super::options::Login;
-use super::super::wire::{Wire, WireError};
+use super::super::wire::{FrameLog, Wire, WireError};
 use super::ledger::Ledger;
 use super::line::{Came, Line};
 use bytes::Bytes;
@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 /// What a peer does with its connections.
-pub(super) trait Side {
+pub(crate) trait Side {
     /// A new connection has been let in: what is owed is said again.
     fn connected(&mut self, line: &mut Line, now: Now, ledger: &mut Ledger) -> Result<(), WireError>;
     /// Something has come.
@@ -30,32 +30,33 @@ pub(super) trait Side {
 }
 
 /// What all peers of a run share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) url: Url,
-    pub(super) tls: TlsClientConfig,
-    pub(super) clock: Clock,
-    pub(super) ledger: RefCell<Ledger>,
-    pub(super) phase: Cell<Phase>,
+pub(crate) struct Shared {
+    pub(crate) url: Url,
+    pub(crate) tls: TlsClientConfig,
+    pub(crate) clock: Clock,
+    pub(crate) ledger: RefCell<Ledger>,
+    pub(crate) phase: Cell<Phase>,
     /// Where each peer stands, by its number.
-    pub(super) peers: Vec<Cell<Standing>>,
+    pub(crate) peers: Vec<Cell<Standing>>,
+    /// Gives each new connection what keeps its frames.
+    pub(crate) journal: Option<Box<dyn Fn() -> Box<dyn FrameLog>>>,
 }
 
 /// Where a peer stands.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Standing {
+pub(crate) struct Standing {
     /// Nothing is under way any more.
-    pub(super) idle: bool,
+    pub(crate) idle: bool,
     /// The connector's books of its account, and when they were asked for. They outlive connections.
-    pub(super) books: Option<LiquidityAnswer>,
-    pub(super) books_at: Option<Timestamp>,
+    pub(crate) books: Option<LiquidityAnswer>,
+    pub(crate) books_at: Option<Timestamp>,
     /// When the connector last answered it, since the start of the run.
-    pub(super) alive_ns: u64,
+    pub(crate) alive_ns: u64,
 }
 
 /// How far a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Phase {
+pub(crate) enum Phase {
     /// Payments are started.
     Paying,
     /// What is under way comes to its end.
@@ -64,25 +65,25 @@ pub(super) enum Phase {
 }
 
 /// A peer of the run.
-pub(super) struct Peer<S> {
-    pub(super) side: S,
-    pub(super) login: Login,
-    pub(super) place: Place,
+pub(crate) struct Peer<S> {
+    pub(crate) side: S,
+    pub(crate) login: Login,
+    pub(crate) place: Place,
     /// Its place among all of them.
-    pub(super) number: usize,
-    pub(super) random: ChaCha12Rng,
+    pub(crate) number: usize,
+    pub(crate) random: ChaCha12Rng,
 }
 
 /// Which side of its pair a peer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(crate) enum Place {
     Sender,
     Receiver,
 }
 
 impl<S: Side> Peer<S> {
     /// Comes back again and again, until the run is over.
-    pub(super) async fn run(&mut self, shared: &Shared) {
+    pub(crate) async fn run(&mut self, shared: &Shared) {
         let mut connections: u64 = 0;
         let mut failures = 0;
         let mut ticker = interval(TICK);
@@ -135,7 +136,11 @@ impl<S: Side> Peer<S> {
                 }
             }
         };
-        let Ok(mut line) = Line::open(Wire::new(socket), &self.login, shared.clock.now()) else { return false };
+        let wire = match &shared.journal {
+            Some(journal) => Wire::new(socket).with_log(journal()),
+            None => Wire::new(socket),
+        };
+        let Ok(mut line) = Line::open(wire, &self.login, shared.clock.now()) else { return false };
         let mut frames = Vec::new();
         // Whatever the reason: the next connection is to be had.
         let _lost: Result<(), WireError> = poll_fn(|cx| self.poll(cx, &mut line, shared, &mut frames, ticker)).await;
@@ -185,7 +190,7 @@ impl<S: Side> Peer<S> {
             return Poll::Ready(Ok(()));
         }
         match line.wire.poll_flush(cx) {
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
         }
     }

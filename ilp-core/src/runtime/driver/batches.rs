@@ -85,6 +85,16 @@ impl Driver {
                     let _ = reply.send(result);
                 }
             }
+            Released::Settled(number, result) => {
+                if let Some(reply) = self.settlements.remove(&number) {
+                    let _ = reply.send(result);
+                }
+            }
+            Released::Stated(number, status) => {
+                if let Some(reply) = self.statements.remove(&number) {
+                    let _ = reply.send(*status);
+                }
+            }
             Released::Event(event) => self.events_out.push(*event),
         }
     }

@@ -93,7 +93,9 @@ impl Driver {
 
     /// Not while the store or the reader of events is behind: what isn't read costs its sender, not us.
     pub(super) fn may_read(&self) -> bool {
-        self.pipeline.len() < self.shared.limits.batches_in_flight && !self.events_out.is_behind()
+        self.pipeline.len() < self.shared.limits.batches_in_flight
+            && !self.events_out.is_behind()
+            && self.worker.events_unacknowledged() < self.shared.limits.events_unacknowledged
     }
 
     /// Takes what a link has produced: events to the worker, frames to the transport.

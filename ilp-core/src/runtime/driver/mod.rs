@@ -6,8 +6,8 @@
 mod batches;
 mod connections;
 
-use super::builder::Command;
 use super::connection::Connection;
+use super::connector::{Command, Stopping};
 use super::events::EventQueue;
 use super::ready::Ready;
 use super::supervisor::Shared;
@@ -17,7 +17,7 @@ use crate::link::LinkEvent;
 use crate::receiver::IncomingPayment;
 use crate::refusal::Refusal;
 use crate::store::{Commit, CommitOutcome, OpenedSlot};
-use crate::worker::{ConnectionId, Delivery, Input, Pay, Pipeline, Released, Worker, WorkerStatus};
+use crate::worker::{ConnectionId, Delivery, Input, Pay, Pipeline, Released, SettleError, Settlement, Worker, WorkerStatus};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -38,6 +38,9 @@ const LINK_TICK_MS: i64 = 100;
 
 /// How long a peer may take to say good-bye.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
+
+/// How many transfers a stop lists by themselves.
+const LISTED_MAX: usize = 1_000;
 
 /// How a driver ended.
 #[derive(Debug)]
@@ -67,6 +70,8 @@ pub(super) struct Driver {
     receiving: FuturesUnordered<BoxFuture<'static, (Delivery, Result<Fulfillment, Refusal>)>>,
     pays: HashMap<u64, oneshot::Sender<Result<Fulfillment, Bytes>>>,
     replies: HashMap<u64, oneshot::Sender<Result<(), crate::AccountError>>>,
+    settlements: HashMap<u64, oneshot::Sender<Result<Settlement, SettleError>>>,
+    statements: HashMap<u64, oneshot::Sender<WorkerStatus>>,
     next_reply: u64,
     sleep: Pin<Box<Sleep>>,
     sleep_until: Option<Timestamp>,
@@ -85,13 +90,15 @@ pub(super) struct Driver {
 
 struct StopRequest {
     deadline: Instant,
-    reply: oneshot::Sender<WorkerStatus>,
+    reply: oneshot::Sender<Stopping>,
 }
 
 impl Driver {
-    pub(super) fn new(shared: Arc<Shared>, worker: Worker, opened: &OpenedSlot) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, mut worker: Worker, opened: &OpenedSlot) -> Self {
         let now = shared.clock.now();
-        let (shared_events, slot) = (shared.events.clone(), shared.slot.clone());
+        let slot = shared.slot.clone();
+        let mut events_out = EventQueue::new(shared.events.clone());
+        worker.take_recovered_events().into_iter().for_each(|event| events_out.push(event));
         Self {
             shared,
             worker,
@@ -99,7 +106,7 @@ impl Driver {
             connections: Slab::new(),
             next_connection: 0,
             closing: FuturesUnordered::new(),
-            events_out: EventQueue::new(shared_events),
+            events_out,
             unpolled: false,
             ready: Arc::default(),
             places: Vec::new(),
@@ -112,6 +119,8 @@ impl Driver {
             receiving: FuturesUnordered::new(),
             pays: HashMap::new(),
             replies: HashMap::new(),
+            settlements: HashMap::new(),
+            statements: HashMap::new(),
             next_reply: 0,
             sleep: Box::pin(tokio::time::sleep(Duration::from_millis(1))),
             sleep_until: None,
@@ -207,6 +216,17 @@ impl Driver {
                 self.replies.insert(number, reply);
                 self.inputs.push(Input::RemoveAccount { id, write_off, reply: number });
             }
+            Command::Settle { account, amount, id, reply } => {
+                let number = self.number();
+                self.settlements.insert(number, reply);
+                self.inputs.push(Input::Settle { account, amount, id, reply: number });
+            }
+            Command::AcknowledgeEvents { through } => self.inputs.push(Input::AcknowledgeEvents { through }),
+            Command::State { reply } => {
+                let number = self.number();
+                self.statements.insert(number, reply);
+                self.inputs.push(Input::State { reply: number });
+            }
             Command::Status { reply } => {
                 let connections = self.connections.iter().map(|(_, connection)| connection.status()).collect();
                 let _ = reply.send((self.worker.status(), connections));
@@ -277,7 +297,8 @@ impl Driver {
             return None;
         }
         let stop = self.stop.take()?;
-        let _ = stop.reply.send(self.worker.status());
+        let (worker, in_flight) = (self.worker.status(), self.worker.in_flight_transfers(LISTED_MAX));
+        let _ = stop.reply.send(Stopping { drained, worker, in_flight });
         Some(Exit::Stopped)
     }
 

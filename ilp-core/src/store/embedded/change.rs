@@ -68,7 +68,7 @@ impl<'a> Change<'a> {
         }
         // The batch itself is always kept, whatever it says.
         let first = batch.cut_below.unwrap_or(slot.first).clamp(slot.first, batch.seq);
-        // A large cut, all at once, would make everybody wait.
+        // One that is cut by a later batch all at once would make everybody wait.
         let oldest = first.min(slot.oldest.saturating_add(REMOVED_PER_BATCH));
         self.stamp = self.stamp.saturating_add(1);
         let cuts = first > slot.first;

@@ -2,8 +2,10 @@
 
 use super::super::observe::{NodeNo, Statement};
 use super::ledger::{Outcome, Settled};
+use super::log::{Doubts, Sums};
 use super::records::short;
 use super::{Auditor, Invariant};
+use ilp_core::worker::AccountStatus;
 
 impl Auditor {
     /// The books of the log, the balances beside it, and what the running worker states are the same.
@@ -27,19 +29,23 @@ impl Auditor {
         for (asset, _) in &statement.status.own {
             let stated = statement.status.accounts.iter().filter(|account| account.asset == *asset);
             let own: i128 = statement.status.own.iter().filter(|(of, _)| of == asset).map(|(_, own)| *own).sum();
-            let sum = stated.map(|account| account.balance + account.totals.incoming_prepared).sum::<i128>() + own;
+            let moved = |account: &AccountStatus| account.balance + account.totals.incoming_prepared - account.totals.settlements;
+            let sum = stated.map(moved).sum::<i128>() + own;
             if sum != 0 {
                 return Err((Invariant::Conservation, format!("{sum} {asset} came from nowhere")));
             }
         }
         for (place, account) in layout.accounts.iter().enumerate() {
-            let (balance, held) = (ledger.balances[place], ledger.held[place]);
+            let (balance, sums, doubts) = (ledger.balances[place], ledger.sums[place], ledger.doubts[place]);
             let Some(stated) = statement.status.accounts.iter().find(|stated| stated.id.name() == account.name) else {
                 return differs(format!("{} isn't stated", account.name));
             };
-            if stated.balance != balance || stated.totals.incoming_prepared != held || stated.totals.balance() != Some(balance) {
+            if stated.balance != balance || sums_of(stated) != sums || stated.totals.balance() != Some(balance) {
                 let (name, is, totals) = (&account.name, stated.balance, stated.totals);
-                return differs(format!("{name} has {balance} and {held} held by its log; it is stated to have {is}: {totals:?}"));
+                return differs(format!("{name} has {balance} by its log, of {sums:?}; it is stated to have {is}, of {totals:?}"));
+            }
+            if doubts_of(stated) != doubts {
+                return differs(format!("{} has {doubts:?} by its log, and states {:?}", account.name, stated.doubts));
             }
             let stored = statement.stored.iter().find(|(name, _)| *name == account.name).map_or(0, |(_, balance)| *balance);
             if stored != balance {
@@ -51,6 +57,12 @@ impl Auditor {
             if stated != ledger.own[asset] {
                 return differs(format!("the connector itself has {} {asset} by its log, and states {stated}", ledger.own[asset]));
             }
+        }
+        if let Some(log) = &statement.log {
+            self.reads(node, log)?;
+        }
+        if let Some(embedders) = &statement.embedder {
+            self.compare_embedder(node, embedders)?;
         }
         match ledger.sums(layout).into_iter().find(|(_, sum)| *sum != 0) {
             Some((asset, sum)) => Err((Invariant::Conservation, format!("{sum} {asset} came from nowhere"))),
@@ -95,6 +107,11 @@ impl Auditor {
     /// Everything has ended.
     pub(super) fn look_for_leftovers(&mut self, statements: &[Statement]) {
         let mut found = None;
+        for settlement in &self.settlements {
+            if !self.ledgers[settlement.node].settlements.contains_key(&(settlement.account, settlement.id.clone())) {
+                found = found.or(Some((settlement.node, format!("settlement {} never came to the books", settlement.id))));
+            }
+        }
         for (node, (ledger, statement)) in self.ledgers.iter().zip(statements).enumerate() {
             for transfer in ledger.transfers.values() {
                 let name = short(&transfer.prepared.key);
@@ -154,4 +171,22 @@ impl Auditor {
             self.fail(node, Invariant::Agreement, what);
         }
     }
+}
+
+fn sums_of(stated: &AccountStatus) -> Sums {
+    let of = stated.totals;
+    Sums {
+        incoming_prepared: of.incoming_prepared,
+        incoming_fulfilled: of.incoming_fulfilled,
+        incoming_unconditional: of.incoming_unconditional,
+        outgoing_fulfilled: of.outgoing_fulfilled,
+        outgoing_unconditional: of.outgoing_unconditional,
+        settlements: of.settlements,
+    }
+}
+
+fn doubts_of(stated: &AccountStatus) -> Doubts {
+    let tally = |tally: ilp_core::worker::Tally| (tally.count, tally.amount);
+    let of = stated.doubts;
+    Doubts { disputed: tally(of.disputed), unconfirmed: tally(of.unconfirmed), lost: tally(of.lost) }
 }

@@ -37,6 +37,14 @@ pub enum Invariant {
     NothingTwice,
     /// §4, "Late fulfills": who bears a fulfill that A refuses.
     LateFulfill,
+    /// §6, "Snapshots": what a snapshot tells is what the log before it says.
+    SnapshotTells,
+    /// §6, "Snapshots": a cut takes nothing that a restart, or whoever has to be told, needs; and the store takes no more than that.
+    CutKeeps,
+    /// §5: a settlement counts once, however often it is told, and is in the books when it is called durable.
+    SettledOnce,
+    /// Events have numbers without gaps, are told when they are durable and until they are acknowledged, and make the books of the log.
+    EventsTellBooks,
     /// When nothing goes wrong any more, everything ends.
     Liveness,
     /// The product's own checks of its books.
@@ -63,6 +71,10 @@ impl Invariant {
             Self::SaidAgain => "said again until acknowledged (4.8)",
             Self::NothingTwice => "nothing twice without dedupe (4.9)",
             Self::LateFulfill => "who bears a late fulfill (4)",
+            Self::SnapshotTells => "snapshots tell the books (6)",
+            Self::CutKeeps => "a cut keeps what is needed (6)",
+            Self::SettledOnce => "a settlement counts once (5)",
+            Self::EventsTellBooks => "events tell the books",
             Self::Liveness => "liveness",
             Self::OwnChecks => "own checks of the books",
         }

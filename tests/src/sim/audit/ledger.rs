@@ -1,8 +1,10 @@
 //! One connector's books, from its log alone, and every transfer with what was seen of it on the wires.
 
+use super::super::observe::Told;
 use super::super::observe::{AccountPlace, NodeLayout, WireNo};
-use super::log::{Id, Leg, OWN, Prepared};
-use std::collections::{BTreeMap, BTreeSet};
+use super::log::{Doubts, Id, Leg, OWN, Prepared, Sums};
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A connector as the auditor knows it.
 #[derive(Debug)]
@@ -12,10 +14,29 @@ pub(super) struct Ledger {
     /// Account numbers of the log.
     pub(super) numbers: BTreeMap<u32, AccountPlace>,
     pub(super) balances: Vec<i128>,
-    /// What is held of each account.
-    pub(super) held: Vec<i128>,
+    /// What each balance is made of.
+    pub(super) sums: Vec<Sums>,
+    pub(super) doubts: Vec<Doubts>,
+    /// By account and id: the amount, and the last batch that says so.
+    pub(super) settlements: BTreeMap<(AccountPlace, String), (i128, u64)>,
+    /// Settlements that the embedder was told to be new.
+    pub(super) new_settlements: BTreeSet<(AccountPlace, String)>,
     /// The connector's own account, by asset.
     pub(super) own: BTreeMap<String, i128>,
+    /// The last batch from which on an account's sums, or the own account of an asset, follow from the log.
+    pub(super) account_in: Vec<u64>,
+    pub(super) own_in: BTreeMap<String, u64>,
+    /// A snapshot is under way.
+    pub(super) snapshot: bool,
+    /// Durable batches that no cut has let go, with their numbers.
+    pub(super) kept: VecDeque<(u64, Bytes)>,
+    /// The events of the log, from number 1 on, each with the batch that has it.
+    pub(super) events: Vec<(Told, u64)>,
+    /// Up to which number the log says that the embedder has them, and the embedder itself.
+    pub(super) events_acked: u64,
+    pub(super) embedder_has: u64,
+    /// The number that each process has to tell next.
+    pub(super) tells_next: BTreeMap<u64, u64>,
     pub(super) transfers: BTreeMap<Id, Transfer>,
     /// The newest transfer of each id that an account gave.
     pub(super) by_incoming: BTreeMap<(AccountPlace, Id), Id>,
@@ -53,7 +74,11 @@ pub(super) struct Transfer {
     pub(super) to: Option<AccountPlace>,
     /// Of the process that recorded it.
     pub(super) epoch: u64,
+    /// The last batch that says all that a restart needs of it.
+    pub(super) recorded_in: u64,
     pub(super) outcome: Option<Outcome>,
+    /// What it was rejected with.
+    pub(super) reason: Vec<u8>,
     /// The wires that the prepare was sent on.
     pub(super) sent: Vec<WireNo>,
     /// The next hop has acknowledged the prepare.
@@ -100,8 +125,19 @@ impl Ledger {
             last_seq: 0,
             numbers: BTreeMap::new(),
             balances: vec![0; accounts],
-            held: vec![0; accounts],
+            sums: vec![Sums::default(); accounts],
+            doubts: vec![Doubts::default(); accounts],
+            settlements: BTreeMap::new(),
+            new_settlements: BTreeSet::new(),
             own: BTreeMap::new(),
+            account_in: vec![0; accounts],
+            own_in: BTreeMap::new(),
+            snapshot: false,
+            kept: VecDeque::new(),
+            events: Vec::new(),
+            events_acked: 0,
+            embedder_has: 0,
+            tells_next: BTreeMap::new(),
             transfers: BTreeMap::new(),
             by_incoming: BTreeMap::new(),
             asked: BTreeMap::new(),
@@ -127,9 +163,17 @@ impl Ledger {
         }
     }
 
-    pub(super) fn hold(&mut self, account: Option<AccountPlace>, units: i128) {
-        if let Some(held) = account.and_then(|place| self.held.get_mut(place)) {
-            *held += units;
+    pub(super) fn sum(&mut self, account: Option<AccountPlace>, change: impl FnOnce(&mut Sums)) {
+        if let Some(sums) = account.and_then(|place| self.sums.get_mut(place)) {
+            change(sums);
+        }
+    }
+
+    /// Counts a doubt about an amount.
+    pub(super) fn doubt(&mut self, account: Option<AccountPlace>, units: i128, which: impl FnOnce(&mut Doubts) -> &mut (u64, i128)) {
+        if let Some(doubts) = account.and_then(|place| self.doubts.get_mut(place)) {
+            let tally = which(doubts);
+            *tally = (tally.0 + 1, tally.1 + units);
         }
     }
 
@@ -138,11 +182,12 @@ impl Ledger {
         self.transfers.get(self.by_incoming.get(&(account, *id))?)
     }
 
-    /// Balances by asset: what everybody has, what is held, and what the connector has itself.
+    /// Balances by asset: what everybody has, what is held, and what the connector has itself, less what was settled elsewhere.
     pub(super) fn sums(&self, layout: &NodeLayout) -> BTreeMap<String, i128> {
         let mut sums = self.own.clone();
         for (place, account) in layout.accounts.iter().enumerate() {
-            *sums.entry(account.asset.clone()).or_default() += self.balances[place] + self.held[place];
+            let of = &self.sums[place];
+            *sums.entry(account.asset.clone()).or_default() += self.balances[place] + of.incoming_prepared - of.settlements;
         }
         sums
     }
@@ -160,7 +205,9 @@ impl Transfer {
             from,
             to,
             epoch,
+            recorded_in: 0,
             outcome: None,
+            reason: Vec::new(),
             sent: Vec::new(),
             acked: false,
             errors: 0,
@@ -174,6 +221,11 @@ impl Transfer {
             sender_rejected: false,
             hop_taken: None,
         }
+    }
+
+    /// Nothing more is to be said about it to anybody.
+    pub(super) fn is_over(&self) -> bool {
+        self.outcome.is_some() && (self.from.is_none() || self.settled.is_some())
     }
 
     pub(super) fn has(&self, asked: &Asked) -> bool {

@@ -4,16 +4,19 @@
 //! what is certain is demanded.
 
 mod ending;
+mod events;
 mod frames;
 mod invariant;
 mod ledger;
 mod log;
 mod records;
+mod settlements;
+mod snapshots;
 
 pub use invariant::{Invariant, TransferState, Violation};
 
 use super::observe::{AccountPlace, Layout, NodeNo, Observation, Seen, Side, Statement, WireNo};
-use super::plan::SKEW_MS_MAX;
+use super::plan::{Plan, SKEW_MS_MAX, Settlement};
 use frames::Wire;
 use ledger::{Ledger, Outcome, Transfer};
 use log::Record;
@@ -23,6 +26,8 @@ use std::collections::{BTreeMap, VecDeque};
 #[derive(Debug)]
 pub struct Auditor {
     layout: Layout,
+    /// What embedders settle.
+    settlements: Vec<Settlement>,
     ledgers: Vec<Ledger>,
     /// Batches that the stores have and that aren't durable yet.
     unsynced: Vec<VecDeque<Batch>>,
@@ -37,8 +42,10 @@ pub struct Auditor {
 struct Batch {
     epoch: u64,
     seq: u64,
+    blob: bytes::Bytes,
     records: Vec<Record>,
     balances: Vec<(String, i128)>,
+    cut_below: Option<u64>,
 }
 
 /// What was seen of the payments, over all connectors.
@@ -62,9 +69,11 @@ pub struct Tally {
 
 impl Auditor {
     /// Before anything happens.
-    pub fn new(layout: &Layout) -> Self {
+    pub fn new(plan: &Plan) -> Self {
+        let layout = &plan.layout;
         Self {
             layout: layout.clone(),
+            settlements: plan.settlements.clone(),
             ledgers: layout.nodes.iter().map(Ledger::new).collect(),
             unsynced: layout.nodes.iter().map(|_| VecDeque::new()).collect(),
             wires: BTreeMap::new(),
@@ -78,7 +87,7 @@ impl Auditor {
     pub fn observe(&mut self, observation: &Observation) {
         self.now = observation.at;
         match &observation.what {
-            Seen::Opened { node, epoch, last_seq } => self.opened(*node, *epoch, *last_seq),
+            Seen::Opened { node, epoch, last_seq, log } => self.opened(*node, *epoch, *last_seq, log),
             Seen::Died { node, epoch } => self.died(*node, *epoch),
             Seen::Connected { wire, node, epoch, account } => self.connected(*wire, *node, *epoch, *account),
             Seen::Ended { wire, by } => self.ended(*wire, *by),
@@ -86,9 +95,21 @@ impl Auditor {
             Seen::Sent { wire, by: Side::Holder, frame, .. } => self.holder_sent(*wire, frame),
             Seen::Arrived { wire, at: Side::Node, clock, frame } => self.node_heard(*wire, *clock, frame),
             Seen::Arrived { wire, at: Side::Holder, clock, frame } => self.holder_heard(*wire, *clock, frame),
-            Seen::Applied { node, epoch, seq, blob, balances } => self.applied(*node, *epoch, *seq, blob, balances),
+            Seen::Applied { node, epoch, seq, blob, balances, cut_below } => match log::records(blob) {
+                Some(records) => {
+                    let (blob, balances) = (blob.clone(), balances.clone());
+                    self.applied(*node, Batch { epoch: *epoch, seq: *seq, blob, records, balances, cut_below: *cut_below });
+                }
+                None => self.fail(*node, Invariant::BalanceFormula, format!("batch {seq} can't be read")),
+            },
             Seen::Synced { node, seq } => self.synced(*node, *seq),
             Seen::Forgotten { node, last_seq } => self.forgotten(*node, *last_seq),
+            Seen::Told { node, epoch, number, event } => self.told(*node, *epoch, *number, event),
+            Seen::Acknowledged { node, through } => {
+                let has = &mut self.ledgers[*node].embedder_has;
+                *has = (*through).max(*has);
+            }
+            Seen::Settled { node, account, id, amount, result } => self.told_settled(*node, *account, id, *amount, result),
             Seen::Fault { .. } => {}
         }
     }
@@ -142,7 +163,7 @@ impl Auditor {
 
     // Who has the slot, and what the store has.
 
-    fn opened(&mut self, node: NodeNo, epoch: u64, last_seq: u64) {
+    fn opened(&mut self, node: NodeNo, epoch: u64, last_seq: u64, log: &[bytes::Bytes]) {
         let (before, has) = (self.ledgers[node].epoch, self.ledgers[node].last_seq);
         if epoch <= before {
             self.fail(node, Invariant::Fenced, format!("the slot was opened with epoch {epoch} after {before}"));
@@ -150,8 +171,15 @@ impl Auditor {
         if last_seq != has || !self.unsynced[node].is_empty() {
             self.fail(node, Invariant::DurableFirst, format!("the slot was opened at batch {last_seq}, durable are those up to {has}"));
         }
-        self.ledgers[node].epoch = epoch;
-        self.ledgers[node].connected.clear();
+        if let Err((invariant, what)) = self.reads(node, log) {
+            self.fail(node, invariant, what);
+        }
+        let ledger = &mut self.ledgers[node];
+        ledger.epoch = epoch;
+        ledger.connected.clear();
+        ledger.snapshot = false;
+        // What the embedder may not have is told again.
+        ledger.tells_next.insert(epoch, ledger.events_acked + 1);
     }
 
     fn died(&mut self, node: NodeNo, epoch: u64) {
@@ -166,20 +194,17 @@ impl Auditor {
         }
     }
 
-    fn applied(&mut self, node: NodeNo, epoch: u64, seq: u64, blob: &[u8], balances: &[(String, i128)]) {
+    fn applied(&mut self, node: NodeNo, batch: Batch) {
         let ledger = &self.ledgers[node];
         let last = self.unsynced[node].back().map_or(ledger.last_seq, |batch| batch.seq);
-        if epoch != ledger.epoch {
-            let now = ledger.epoch;
+        let (epoch, seq, now) = (batch.epoch, batch.seq, ledger.epoch);
+        if epoch != now {
             self.fail(node, Invariant::Fenced, format!("batch {seq} of epoch {epoch} was applied, the slot's is {now}"));
         }
         if seq != last + 1 {
             self.fail(node, Invariant::Fenced, format!("batch {seq} was applied after batch {last}"));
         }
-        let Some(records) = log::records(blob) else {
-            return self.fail(node, Invariant::BalanceFormula, format!("batch {seq} can't be read"));
-        };
-        self.unsynced[node].push_back(Batch { epoch, seq, records, balances: balances.to_vec() });
+        self.unsynced[node].push_back(batch);
     }
 
     fn synced(&mut self, node: NodeNo, seq: u64) {

@@ -10,50 +10,63 @@ use sha2::{Digest, Sha256};
 impl Auditor {
     /// A batch has become durable.
     pub(super) fn durable(&mut self, node: NodeNo, batch: Batch) {
+        let seq = batch.seq;
         for record in batch.records {
+            self.count_event(node, seq, &record);
             let fits = match record {
-                Record::AccountOpened { no, name } => self.account_opened(node, no, &name),
-                Record::Prepared(prepared) => self.prepared(node, batch.epoch, *prepared),
+                Record::AccountOpened { no, name, asset } => self.account_opened(node, seq, no, &name, &asset),
+                Record::Prepared(prepared) => self.prepared(node, batch.epoch, seq, *prepared),
                 Record::Fulfilled { key, from, to, fulfillment } => self.fulfilled(node, key, from, to, fulfillment),
-                Record::Rejected { key, from } => self.rejected(node, key, from),
+                Record::Rejected { key, from, reason } => self.rejected(node, key, from, reason),
                 Record::AnswerAcked { key } => self.answer_acked(node, key),
                 Record::AnswerRefused { key, from, charged } => self.answer_refused(node, key, from, charged),
-                Record::Unconfirmed { key } => self.unconfirmed(node, key),
-                Record::Charged { from } => self.charged(node, from),
+                Record::Unconfirmed { key, from } => self.unconfirmed(node, key, from),
+                Record::Charged { from, .. } => self.charged(node, from),
+                Record::Settled { no, id, amount } => self.settled(node, seq, no, id, amount),
                 Record::Claimed => Ok(()),
+                Record::BatchBegun { events } => self.batch_begun(node, events),
+                Record::EventsAcked { through } => self.events_acked(node, through),
+                part => self.part_of_snapshot(node, seq, part),
             };
             if let Err((invariant, what)) = fits {
-                self.fail(node, invariant, format!("batch {}: {what}", batch.seq));
+                self.fail(node, invariant, format!("batch {seq}: {what}"));
             }
         }
+        self.ledgers[node].kept.push_back((seq, batch.blob));
         for (name, balance) in batch.balances {
             let place = self.layout.nodes[node].accounts.iter().position(|account| account.name == name);
             let is = place.map(|place| self.ledgers[node].balances[place]);
             if is != Some(balance) {
-                let what = format!("batch {} leaves {name} with {balance} beside the log, its records make it {is:?}", batch.seq);
+                let what = format!("batch {seq} leaves {name} with {balance} beside the log, its records make it {is:?}");
                 self.fail(node, Invariant::BalanceFormula, what);
             }
         }
+        if let Some(Err((invariant, what))) = batch.cut_below.map(|cut| self.cut(node, seq, cut)) {
+            self.fail(node, invariant, format!("batch {seq}: {what}"));
+        }
     }
 
-    fn account_opened(&mut self, node: NodeNo, no: u32, name: &str) -> Fits {
+    fn account_opened(&mut self, node: NodeNo, seq: u64, no: u32, name: &str, asset: &str) -> Fits {
         let place = self.layout.nodes[node].accounts.iter().position(|account| account.name == name);
         let place = place.ok_or((Invariant::BalanceFormula, format!("there is no account {name}")))?;
-        match self.ledgers[node].numbers.insert(no, place) {
+        let ledger = &mut self.ledgers[node];
+        ledger.account_in[place] = seq;
+        ledger.own_in.entry(asset.to_owned()).or_insert(seq);
+        match ledger.numbers.insert(no, place) {
             None => Ok(()),
             Some(_) => Err((Invariant::BalanceFormula, format!("number {no} was given out twice"))),
         }
     }
 
-    fn leg(&self, node: NodeNo, leg: Leg) -> Result<Option<AccountPlace>, (Invariant, String)> {
+    pub(super) fn leg(&self, node: NodeNo, leg: Leg) -> Result<Option<AccountPlace>, (Invariant, String)> {
         self.ledgers[node].place(leg).map_err(|what| (Invariant::BalanceFormula, what))
     }
 
-    fn prepared(&mut self, node: NodeNo, epoch: u64, prepared: Prepared) -> Fits {
+    fn prepared(&mut self, node: NodeNo, epoch: u64, seq: u64, prepared: Prepared) -> Fits {
         let (from, to) = (self.leg(node, prepared.from)?, self.leg(node, prepared.to)?);
         let units = i128::from(prepared.from.amount);
         self.ledgers[node].add(from, -units);
-        self.ledgers[node].hold(from, units);
+        self.ledgers[node].sum(from, |sums| sums.incoming_prepared += units);
         let verdict = self.may_hold(node, from, to, &prepared);
         let id = prepared.incoming_id;
         if let Some(place) = from {
@@ -64,7 +77,8 @@ impl Auditor {
             self.ledgers[node].by_incoming.insert((place, id), prepared.key);
         }
         let key = prepared.key;
-        let known = self.ledgers[node].transfers.insert(key, Transfer::new(prepared, from, to, epoch));
+        let transfer = Transfer { recorded_in: seq, ..Transfer::new(prepared, from, to, epoch) };
+        let known = self.ledgers[node].transfers.insert(key, transfer);
         if known.is_some() {
             return Err((Invariant::OneHold, format!("transfer {} is held for the second time", short(&key))));
         }
@@ -177,7 +191,11 @@ impl Auditor {
         }
         let (x, y) = (i128::from(from.amount), i128::from(to.amount));
         let ledger = &mut self.ledgers[node];
-        ledger.hold(sender, -x);
+        ledger.sum(sender, |sums| {
+            sums.incoming_prepared -= x;
+            sums.incoming_fulfilled += x;
+        });
+        ledger.sum(hop, |sums| sums.outgoing_fulfilled += y);
         ledger.add(hop, y);
         if let (Some(_), Some(asset)) = (sender, asset_from) {
             *ledger.own.entry(asset).or_default() += x;
@@ -189,15 +207,16 @@ impl Auditor {
     }
 
     /// The assets of the accounts of two legs.
-    fn assets_of(&self, node: NodeNo, from: Leg, to: Leg) -> Result<(Option<String>, Option<String>), (Invariant, String)> {
+    pub(super) fn assets_of(&self, node: NodeNo, from: Leg, to: Leg) -> Result<(Option<String>, Option<String>), (Invariant, String)> {
         let asset = |place: Option<AccountPlace>| place.map(|place| self.layout.nodes[node].accounts[place].asset.clone());
         Ok((asset(self.leg(node, from)?), asset(self.leg(node, to)?)))
     }
 
-    fn rejected(&mut self, node: NodeNo, key: Id, from: Leg) -> Fits {
+    fn rejected(&mut self, node: NodeNo, key: Id, from: Leg, reason: Vec<u8>) -> Fits {
         let (latest, grace, skew) = (self.latest(), self.layout.grace_ms, self.layout.skew_ms_max);
         let slot_epoch = self.ledgers[node].epoch;
         let transfer = self.held(node, &key, Outcome::Rejected)?;
+        transfer.reason = reason;
         let sender = transfer.from;
         if transfer.prepared.from != from {
             return Err((Invariant::AsRecorded, format!("transfer {} is given back in another amount", short(&key))));
@@ -207,7 +226,7 @@ impl Auditor {
         let in_time = latest >= transfer.prepared.expires_at + grace + recovered;
         let ended = transfer.rejects > 0 || refused || transfer.sent.is_empty() || transfer.prepared.to.account == OWN || in_time;
         let sent = transfer.sent.len();
-        self.ledgers[node].hold(sender, -i128::from(from.amount));
+        self.ledgers[node].sum(sender, |sums| sums.incoming_prepared -= i128::from(from.amount));
         self.ledgers[node].add(sender, i128::from(from.amount));
         match ended {
             true => Ok(()),
@@ -235,8 +254,10 @@ impl Auditor {
         let fits = transfer.prepared.from == from && matches!(transfer.outcome, Some(Outcome::Fulfilled(_)));
         let ledger = &mut self.ledgers[node];
         ledger.disputed += u64::from(charged);
+        ledger.doubt(sender, from.amount.into(), |doubts| if charged { &mut doubts.disputed } else { &mut doubts.lost });
         if !charged {
             ledger.losses += 1;
+            ledger.sum(sender, |sums| sums.incoming_fulfilled -= i128::from(from.amount));
             ledger.add(sender, i128::from(from.amount));
             *ledger.own.entry(asset.unwrap_or_default()).or_default() -= i128::from(from.amount);
         }
@@ -258,9 +279,11 @@ impl Auditor {
         }
     }
 
-    fn unconfirmed(&mut self, node: NodeNo, key: Id) -> Fits {
+    fn unconfirmed(&mut self, node: NodeNo, key: Id, from: Leg) -> Fits {
         let (latest, grace) = (self.latest(), self.layout.grace_ms);
+        let place = self.leg(node, from)?;
         self.ledgers[node].unconfirmed += 1;
+        self.ledgers[node].doubt(place, from.amount.into(), |doubts| &mut doubts.unconfirmed);
         let transfer = self.settle(node, &key, Settled::Unconfirmed)?;
         match latest >= transfer.prepared.incoming_expires_at + grace {
             true => Ok(()),
@@ -281,12 +304,13 @@ impl Auditor {
         let asset = self.assets_of(node, from, from)?.0;
         let place = self.leg(node, from)?;
         self.ledgers[node].add(place, -i128::from(from.amount));
+        self.ledgers[node].sum(place, |sums| sums.incoming_unconditional += i128::from(from.amount));
         *self.ledgers[node].own.entry(asset.unwrap_or_default()).or_default() += i128::from(from.amount);
         Ok(())
     }
 }
 
-type Fits = Result<(), (Invariant, String)>;
+pub(super) type Fits = Result<(), (Invariant, String)>;
 
 pub(super) fn short(id: &Id) -> String {
     hex::encode(&id[..4])

@@ -202,7 +202,7 @@ impl Node {
                     self.inputs.push(Input::Received { delivery, result: Ok(Fulfillment::new([n; 32])) });
                 }
                 Released::Account(_, result) => result.expect("an account isn't taken"),
-                Released::Paid(..) | Released::Event(_) => {}
+                Released::Paid(..) | Released::Settled(..) | Released::Stated(..) | Released::Event(_) => {}
             }
         }
     }

@@ -1,0 +1,156 @@
+//! The store, with the moments around its calls; and one that lies.
+
+use super::medium::{FILE_READ, OPEN_MOMENTS};
+use super::points::{Point, Trigger};
+use super::{SLOT, StoreKind};
+use async_trait::async_trait;
+use ilp_core::audit::BatchSummary;
+use ilp_core::store::{BalanceStore, Commit, CommitOutcome, Durability, EmbeddedStore, OpenedSlot, SlotName, SlotPicture, StoreError};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// Any store, watched.
+#[derive(Debug)]
+pub(super) struct Watched {
+    pub(super) inner: Arc<dyn BalanceStore>,
+    pub(super) trigger: Arc<Trigger>,
+}
+
+#[async_trait]
+impl BalanceStore for Watched {
+    async fn open(&self, slot: &SlotName) -> Result<OpenedSlot, StoreError> {
+        if self.trigger.variant(Point::DuringOpen, OPEN_MOMENTS) == Some(FILE_READ) {
+            self.trigger.at_last(Point::DuringOpen, || "the file is read, the slot is not".to_owned());
+        }
+        let opened = self.inner.open(slot).await?;
+        // Also for want of as many writes as there should have been before it.
+        self.trigger.at_last(Point::DuringOpen, || format!("the epoch is {}, nothing follows from that yet", opened.epoch));
+        self.trigger.set_opened();
+        Ok(opened)
+    }
+
+    async fn commit(&self, batch: Commit) -> CommitOutcome {
+        let seq = batch.seq;
+        let moment = self.trigger.variant(Point::DuringSnapshot, SNAPSHOT_MOMENTS);
+        let snapshot = moment.and_then(|_| part_of_snapshot(&batch));
+        let meant = |after: bool| match moment {
+            Some(BEFORE_PART) => !after && snapshot.is_some(),
+            Some(AFTER_PART) => after && snapshot.is_some(),
+            Some(BEFORE_CUT) => !after && snapshot == Some(CUT),
+            Some(_) => after && snapshot == Some(CUT),
+            None => false,
+        };
+        let (before, after) = (meant(false), meant(true));
+        self.trigger.at(Point::BeforeCommit, || format!("batch {seq}"));
+        if before {
+            self.trigger.at(Point::DuringSnapshot, || format!("batch {seq} with {} is to be committed", snapshot.unwrap_or_default()));
+        }
+        let outcome = self.inner.commit(batch).await;
+        if outcome == CommitOutcome::Durable {
+            self.trigger.at(Point::BetweenCommitAndRelease, || format!("batch {seq}"));
+            if after {
+                self.trigger.at(Point::DuringSnapshot, || format!("batch {seq} with {} is durable", snapshot.unwrap_or_default()));
+            }
+        }
+        outcome
+    }
+
+    async fn read(&self, slot: &SlotName) -> Result<Option<SlotPicture>, StoreError> {
+        self.inner.read(slot).await
+    }
+
+    fn durability(&self) -> Durability {
+        self.inner.durability()
+    }
+}
+
+/// What is in a store whose connector is gone; `None` if nothing ever was.
+pub(super) async fn picture(kind: StoreKind, directory: &Path) -> Result<Option<SlotPicture>, String> {
+    match kind {
+        // It went with its process.
+        StoreKind::Memory => Ok(None),
+        StoreKind::Embedded => {
+            let store = EmbeddedStore::open(directory).map_err(|error| error.to_string())?;
+            store.read(&SLOT.into()).await.map_err(|error| error.to_string())
+        }
+    }
+}
+
+/// What of a snapshot a batch carries, if anything.
+fn part_of_snapshot(batch: &Commit) -> Option<&'static str> {
+    match batch.cut_below {
+        Some(_) => Some(CUT),
+        None => BatchSummary::of(&batch.blob).is_ok_and(|batch| batch.snapshot).then_some(PART),
+    }
+}
+
+/// A store that calls every batch durable at once, and commits it when it comes to it: `--sabotage no-hold`.
+#[derive(Debug)]
+pub(super) struct Hasty {
+    inner: Arc<dyn BalanceStore>,
+    batches: Mutex<Option<mpsc::Sender<Commit>>>,
+    behind: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Hasty {
+    /// Commits behind everybody's back, on the runtime that this is called on.
+    pub(super) fn new(inner: Arc<dyn BalanceStore>) -> Self {
+        let (batches, mut waiting) = mpsc::channel::<Commit>(HASTY_BATCHES);
+        let store = inner.clone();
+        let behind = tokio::spawn(async move {
+            while let Some(batch) = waiting.recv().await {
+                tokio::time::sleep(HASTY_LAG).await;
+                let _ = store.commit(batch).await;
+                while let Ok(batch) = waiting.try_recv() {
+                    let _ = store.commit(batch).await;
+                }
+            }
+        });
+        Self { inner, batches: Mutex::new(Some(batches)), behind: Mutex::new(Some(behind)) }
+    }
+
+    /// For a stop in good order: what was promised is kept.
+    pub(super) async fn finish(&self) {
+        drop(self.batches.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(behind) = behind {
+            let _ = behind.await;
+        }
+    }
+}
+
+#[async_trait]
+impl BalanceStore for Hasty {
+    async fn open(&self, slot: &SlotName) -> Result<OpenedSlot, StoreError> {
+        self.inner.open(slot).await
+    }
+
+    async fn commit(&self, batch: Commit) -> CommitOutcome {
+        let batches = self.batches.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match batches {
+            Some(batches) if batches.send(batch).await.is_ok() => CommitOutcome::Durable,
+            _ => CommitOutcome::Unknown { cause: "the store is closed".to_owned() },
+        }
+    }
+
+    async fn read(&self, slot: &SlotName) -> Result<Option<SlotPicture>, StoreError> {
+        self.inner.read(slot).await
+    }
+
+    fn durability(&self) -> Durability {
+        self.inner.durability()
+    }
+}
+
+const SNAPSHOT_MOMENTS: u32 = 4;
+const BEFORE_PART: u32 = 0;
+const AFTER_PART: u32 = 1;
+const BEFORE_CUT: u32 = 2;
+const PART: &str = "a part of a snapshot";
+const CUT: &str = "the end of a snapshot";
+const HASTY_BATCHES: usize = 1_024;
+/// How far a hasty store's commits are behind: as long as a slow disk takes.
+const HASTY_LAG: Duration = Duration::from_millis(10);
