@@ -165,4 +165,4 @@ pub(super) fn outcomes(decisions: Vec<Decision>, failed: Option<CommitOutcome>) 
 }
 
 /// How many batches that aren't needed go with each that comes.
-const REMOVED_PER_BATCH: u64 = 3;
+const REMOVED_PER_BATCH: u64 = 16;
