@@ -57,6 +57,18 @@ fn no_unit_is_lost_by_kills_at_every_point() {
 }
 
 #[test]
+fn no_unit_is_lost_by_kills_of_four_workers() {
+    let report = report("kill --times 14 --seed 7 --workers 4", 0);
+    nothing_lost(&report);
+    assert_eq!((count(&report, "kills"), points(&report).len()), (14, 7));
+}
+
+#[test]
+fn no_unit_is_lost_by_power_cuts_of_two_workers() {
+    nothing_lost(&report("power --times 10 --seed 7 --workers 2", 0));
+}
+
+#[test]
 fn no_unit_is_lost_by_power_cuts() {
     let report = report("power --times 10 --seed 7", 0);
     nothing_lost(&report);

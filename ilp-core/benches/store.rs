@@ -7,8 +7,12 @@ use divan::{Bencher, counter::ItemsCount};
 use futures::executor::block_on;
 use futures::future::join_all;
 use ilp_core::AccountId;
-use ilp_core::store::{BalanceStore, Commit, CommitOutcome, EmbeddedStore};
+use ilp_core::store::{BalanceStore, Commit, CommitOutcome, EmbeddedStore, Lease};
 use std::path::{Path, PathBuf};
+
+fn lease() -> Lease {
+    Lease { holder: "bench".into(), address: None, ms: 3_600_000 }
+}
 
 fn main() {
     divan::main();
@@ -33,7 +37,7 @@ impl Writer {
     fn new(name: &str, len: usize) -> Self {
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("bench-{name}-{}", std::process::id()));
         let store = EmbeddedStore::open(&dir).unwrap();
-        let epochs = SLOTS.iter().map(|slot| block_on(store.open(&(*slot).into())).unwrap().epoch).collect();
+        let epochs = SLOTS.iter().map(|slot| block_on(store.open(&(*slot).into(), &lease())).unwrap().epoch).collect();
         let accounts = (0..ACCOUNTS).map(|no| AccountId::new(1, &format!("account-{no}")).unwrap()).collect();
         let blob = (0..len).map(|at| u8::try_from(at * at % 251).unwrap()).collect();
         Self { store, dir, epochs, accounts, blob, seq: 0 }
@@ -49,7 +53,15 @@ impl Writer {
                 let balances = self.accounts.iter().map(|id| (id.clone(), Some(self.seq.into()))).collect();
                 // Cut now and then, a quarter of what is kept.
                 let cut_below = self.seq.is_multiple_of(kept / 4).then(|| self.seq.saturating_sub(kept));
-                batches.push(Commit { slot: (*slot).into(), epoch: *epoch, seq: self.seq, blob: self.blob.clone(), balances, cut_below });
+                batches.push(Commit {
+                    slot: (*slot).into(),
+                    epoch: *epoch,
+                    seq: self.seq,
+                    blob: self.blob.clone(),
+                    balances,
+                    cut_below,
+                    mail_read: None,
+                });
             }
         }
         let outcomes = block_on(join_all(batches.into_iter().map(|batch| self.store.commit(batch))));
@@ -90,6 +102,6 @@ fn open(bencher: Bencher<'_, '_>, len: usize) {
     drop(store);
     bencher.bench_local(|| {
         let store = EmbeddedStore::open(&writer.dir).unwrap();
-        SLOTS.map(|slot| block_on(store.open(&slot.into())).unwrap().log.len())
+        SLOTS.map(|slot| block_on(store.open(&slot.into(), &lease())).unwrap().log.len())
     });
 }

@@ -4,11 +4,12 @@
 use bytes::Bytes;
 use divan::{Bencher, counter::ItemsCount};
 use ilp_core::link::{Answer, IncomingPrepare, LinkCommand, LinkEvent, Payload};
-use ilp_core::store::OpenedSlot;
+use ilp_core::store::{AccountRow, AccountSetup, OpenedSlot};
 use ilp_core::worker::{ConnectionId, Input, Released, Worker, WorkerConfig};
 use ilp_core::{AccountConfig, AccountId, Asset, Limits, Timing};
 use ilp_oer::ilp::{Packet, Payment};
 use ilp_oer::{Address, Amount, Fulfillment, Timestamp, TransferId};
+use std::collections::HashMap;
 
 #[global_allocator]
 static ALLOCATIONS: divan::AllocProfiler = divan::AllocProfiler::system();
@@ -28,19 +29,28 @@ fn worker() -> Worker {
     let config = WorkerConfig {
         address: Address::new("test.ann").unwrap(),
         slot: 0,
+        deployment: vec![0],
         limits: Limits::default(),
         timing: Timing::default(),
         rates: Vec::new(),
         seed: [7; 32],
         events: false,
     };
-    let mut worker = Worker::open(config, &OpenedSlot { epoch: 1, last_seq: 0, log: Vec::new() }, at(0)).unwrap();
-    let mut inputs = Vec::new();
+    let mut worker = Worker::open(config, &OpenedSlot { epoch: 1, ..OpenedSlot::default() }, at(0)).unwrap();
+    let (mut inputs, mut rows) = (Vec::new(), HashMap::new());
     for (name, connection) in [("alice", ALICE), ("bob", BOB)] {
         let id = AccountId::new(1, name).unwrap();
         let config = AccountConfig { credit_limit: u64::MAX, ..AccountConfig::new(id.clone(), Asset::new("XRP", 6)) };
-        inputs.push(Input::AddAccount { config, reply: 0 });
-        inputs.push(Input::Connected { connection, account: id });
+        let setup = AccountSetup { id: id.clone(), slots: vec![0], key: [0; 16], credit_limit: config.credit_limit };
+        rows.insert(id.clone(), AccountRow::new(&setup));
+        inputs.push(Input::AddAccount { config, row: AccountRow::new(&setup), reply: 0 });
+        inputs.push(Input::Connected { connection, account: id, relayed: false });
+    }
+    // All that is available is drawn at once: payments ask nobody.
+    for effect in step(&mut worker, 0, &mut inputs) {
+        let Released::Move(request) = effect else { continue };
+        let outcome = rows.get_mut(&request.account).unwrap().apply(request.slot, request.n, &request.change);
+        inputs.push(Input::Moved { account: request.account, n: request.n, outcome });
     }
     step(&mut worker, 0, &mut inputs);
     worker

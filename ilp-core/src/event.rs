@@ -1,6 +1,7 @@
 //! What an embedder can watch: everything that changes the books.
 
 use crate::account::{AccountId, Asset};
+use crate::store::SlotNo;
 use ilp_oer::{Amount, ErrorCode, TransferId};
 
 /// An event and its number.
@@ -10,6 +11,8 @@ use ilp_oer::{Amount, ErrorCode, TransferId};
 /// the last number with what it did about it, and passes over numbers that it has, sees every change of the books exactly once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NumberedEvent {
+    /// The slot whose books they are.
+    pub slot: SlotNo,
     /// `None` for what leaves no trace in the books, and so isn't told again: [`Event::Refused`].
     pub number: Option<u64>,
     /// What happened.

@@ -46,6 +46,7 @@
 mod account;
 pub mod audit;
 mod auth;
+pub mod colleagues;
 mod collections;
 #[cfg(feature = "conformance")]
 pub mod conformance;

@@ -62,8 +62,8 @@ pub struct Limits {
     pub output_backlog_max: usize,
 
     // Accounts.
-    /// Transfers of one account, and likewise transfers on their way to it, that are undecided or whose answer isn't acknowledged.
-    /// Default 4,096: 40,000 a second at a round trip of 100 ms.
+    /// Transfers of one account at one worker, and likewise transfers on their way to it, that are undecided or whose answer isn't
+    /// acknowledged; what waits for a draw counts as well. Default 4,096: 40,000 a second at a round trip of 100 ms.
     pub in_flight_per_account: u32,
     /// Memory for them in bytes, at [`TRANSFER_BYTES`](Self::TRANSFER_BYTES) and the payload each. Default 2 MiB: about
     /// 2,600 payments of 150 bytes. With what is remembered of them it is most of what one account can make the connector hold.
@@ -134,7 +134,7 @@ impl Default for Limits {
     }
 }
 
-/// The durations of DESIGN's time rules, in milliseconds.
+/// The durations of the time rules, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timing {
     /// Taken off the expiry at this hop: the time in which the incoming side can still be fulfilled after the outgoing side was. Must

@@ -57,7 +57,7 @@ pub type Tag = u64;
 /// What a peer did, as the worker sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LinkEvent {
-    /// The peer claims to be an account. Answered by [`LinkCommand::Accept`] or [`LinkCommand::Refuse`]. Nothing else comes before it.
+    /// The peer claims to be an account. Answered by [`LinkCommand::Accept`], [`LinkCommand::Refuse`] or [`LinkCommand::Redirect`]. Nothing else comes before it.
     Authenticate(Credentials),
     /// We dialled, and the peer has accepted us as one of its accounts.
     Authenticated {
@@ -293,6 +293,11 @@ pub enum LinkCommand {
     },
     /// The credentials were wrong, in whatever way: say so in one form for all of them, then close.
     Refuse,
+    /// The credentials were right, but the account connects elsewhere: say so, then close.
+    Redirect {
+        /// For people: where the peer has to connect, or that it isn't known.
+        why: String,
+    },
     /// A conditional transfer to the peer.
     Prepare {
         /// Comes back with the answer.

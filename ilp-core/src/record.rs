@@ -5,6 +5,7 @@
 
 use crate::account::AccountId;
 use crate::link::ClaimKind;
+use crate::store::MoveChange;
 use crate::worker::{Doubts, Tally};
 use bytes::{Buf, BufMut};
 use ilp_oer::TransferId;
@@ -28,6 +29,10 @@ pub(crate) enum Record<'a> {
     BatchBegun { at: i64, events: u64 },
     /// The account exists from here on, in an asset.
     AccountOpened { no: AccountNo, id: AccountId, asset: &'a str },
+    /// The slot has books of an account whose home is another slot.
+    AccountKnown { no: AccountNo, id: AccountId, asset: &'a str },
+    /// It has none any more: the account was closed at its home, and nothing of it was here.
+    AccountLeft { no: AccountNo, id: AccountId },
     /// The account exists no more; what was left went to the connector's own account.
     AccountClosed { no: AccountNo, id: AccountId, written_off: i128 },
     /// A payment is held: incoming amount taken, outgoing transfer fixed in every byte that leaves.
@@ -50,6 +55,10 @@ pub(crate) enum Record<'a> {
     Settled { no: AccountNo, id: &'a str, amount: i128 },
     /// The embedder has all events up to this one.
     EventsAcked { through: u64 },
+    /// The slot is about to move units of the account; what it gives back isn't hot any more.
+    MoveBegun { no: AccountNo, n: u64, change: MoveChange },
+    /// The store has decided the move: the slot has so much more by it, or less.
+    MoveEnded { no: AccountNo, n: u64, moved: i128 },
     /// A snapshot begins: what follows and everything before is covered when it ends. Account numbers below `numbers` are used up.
     SnapshotBegun { numbers: AccountNo, events_acked: u64 },
     /// Part of a snapshot: an account as it stands.
@@ -57,7 +66,7 @@ pub(crate) enum Record<'a> {
     /// Part of a snapshot: a settlement that the account's sums have in them.
     SettlementKnown { no: AccountNo, id: &'a str, amount: i128 },
     /// Part of a snapshot: the connector's own account in an asset. Comes after all accounts.
-    Own { asset: &'a str, balance: i128, closed_settlements: i128 },
+    Own { asset: &'a str, balance: i128, closed_settlements: i128, closed_moves: i128 },
     /// Part of a snapshot: a transfer as it stands.
     Transfer(TransferState<'a>),
     /// The snapshot is whole: the log before the batch in which it began isn't needed any more.
@@ -98,6 +107,8 @@ pub(crate) struct Sums {
     pub(crate) outgoing_fulfilled: i128,
     pub(crate) outgoing_unconditional: i128,
     pub(crate) settlements: i128,
+    /// Drawn from the cold balance, less what was given back.
+    pub(crate) moved: i128,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,6 +118,16 @@ pub(crate) struct AccountState<'a> {
     pub(crate) asset: &'a str,
     pub(crate) sums: Sums,
     pub(crate) doubts: Doubts,
+    /// The number of the slot's last move, and what it does if the store hasn't answered yet.
+    pub(crate) last_move: u64,
+    pub(crate) moving: Option<MoveChange>,
+}
+
+impl<'a> AccountState<'a> {
+    /// Of an account with which nothing has happened.
+    pub(crate) fn new(no: AccountNo, id: AccountId, asset: &'a str) -> Self {
+        Self { no, id, asset, sums: Sums::default(), doubts: Doubts::default(), last_move: 0, moving: None }
+    }
 }
 
 /// Where a transfer stands, beside what its `Prepared` record says. `None` for what is only remembered.
@@ -148,6 +169,17 @@ impl<'a> Record<'a> {
                 out.put_u32(*no);
                 put_bytes(out, id.as_bytes());
                 out.put_i128(*written_off);
+            }
+            Self::AccountKnown { no, id, asset } => {
+                out.put_u8(24);
+                out.put_u32(*no);
+                put_bytes(out, id.as_bytes());
+                put_bytes(out, asset.as_bytes());
+            }
+            Self::AccountLeft { no, id } => {
+                out.put_u8(25);
+                out.put_u32(*no);
+                put_bytes(out, id.as_bytes());
             }
             Self::Prepared(prepared) => {
                 out.put_u8(3);
@@ -194,7 +226,7 @@ impl<'a> Record<'a> {
                 out.put_u64(*events_acked);
             }
             Self::Account(state) => {
-                out.put_u8(11);
+                out.put_u8(22);
                 out.put_u32(state.no);
                 put_bytes(out, state.id.as_bytes());
                 put_bytes(out, state.asset.as_bytes());
@@ -206,6 +238,7 @@ impl<'a> Record<'a> {
                     s.outgoing_fulfilled,
                     s.outgoing_unconditional,
                     s.settlements,
+                    s.moved,
                 ] {
                     out.put_i128(sum);
                 }
@@ -214,12 +247,30 @@ impl<'a> Record<'a> {
                     out.put_u64(tally.count);
                     out.put_i128(tally.amount);
                 }
+                out.put_u64(state.last_move);
+                match &state.moving {
+                    Some(change) => put_change(out, change),
+                    None => out.put_u8(0),
+                }
             }
-            Self::Own { asset, balance, closed_settlements } => {
-                out.put_u8(12);
+            Self::Own { asset, balance, closed_settlements, closed_moves } => {
+                out.put_u8(23);
                 put_bytes(out, asset.as_bytes());
                 out.put_i128(*balance);
                 out.put_i128(*closed_settlements);
+                out.put_i128(*closed_moves);
+            }
+            Self::MoveBegun { no, n, change } => {
+                out.put_u8(20);
+                out.put_u32(*no);
+                out.put_u64(*n);
+                put_change(out, change);
+            }
+            Self::MoveEnded { no, n, moved } => {
+                out.put_u8(21);
+                out.put_u32(*no);
+                out.put_u64(*n);
+                out.put_i128(*moved);
             }
             Self::Transfer(state) => {
                 out.put_u8(13);
@@ -287,7 +338,8 @@ impl<'a> Record<'a> {
             8 => Self::Unconfirmed { key: get_id(rest)?, from: get_leg(rest)? },
             9 => Self::Charged { from: get_leg(rest)?, id: get_id(rest)?, digest: get_array(rest)?, expires_at: rest.try_get_i64().ok()? },
             10 => Self::SnapshotBegun { numbers: rest.try_get_u32().ok()?, events_acked: rest.try_get_u64().ok()? },
-            11 => {
+            // 11 and 12 are of the time before there were moves.
+            kind @ (11 | 22) => {
                 let (no, id) = (rest.try_get_u32().ok()?, AccountId::from_bytes(get_bytes(rest)?)?);
                 let asset = get_text(rest)?;
                 let mut sum = || rest.try_get_i128().ok();
@@ -298,14 +350,21 @@ impl<'a> Record<'a> {
                     outgoing_fulfilled: sum()?,
                     outgoing_unconditional: sum()?,
                     settlements: sum()?,
+                    moved: if kind == 22 { sum()? } else { 0 },
                 };
                 let mut tally = || Some(Tally { count: rest.try_get_u64().ok()?, amount: rest.try_get_i128().ok()? });
                 let doubts = Doubts { disputed: tally()?, unconfirmed: tally()?, lost: tally()? };
-                Self::Account(AccountState { no, id, asset, sums, doubts })
+                let (last_move, moving) = match kind {
+                    22 => (rest.try_get_u64().ok()?, get_change(rest)?),
+                    _ => (0, None),
+                };
+                Self::Account(AccountState { no, id, asset, sums, doubts, last_move, moving })
             }
-            12 => {
+            kind @ (12 | 23) => {
                 let (asset, balance) = (get_text(rest)?, rest.try_get_i128().ok()?);
-                Self::Own { asset, balance, closed_settlements: rest.try_get_i128().ok()? }
+                let closed_settlements = rest.try_get_i128().ok()?;
+                let closed_moves = if kind == 23 { rest.try_get_i128().ok()? } else { 0 };
+                Self::Own { asset, balance, closed_settlements, closed_moves }
             }
             13 => Self::Transfer(TransferState {
                 prepared: Prepared::decode(rest)?,
@@ -329,6 +388,10 @@ impl<'a> Record<'a> {
             17 => Self::Settled { no: rest.try_get_u32().ok()?, id: get_text(rest)?, amount: rest.try_get_i128().ok()? },
             18 => Self::SettlementKnown { no: rest.try_get_u32().ok()?, id: get_text(rest)?, amount: rest.try_get_i128().ok()? },
             19 => Self::EventsAcked { through: rest.try_get_u64().ok()? },
+            20 => Self::MoveBegun { no: rest.try_get_u32().ok()?, n: rest.try_get_u64().ok()?, change: get_change(rest)?? },
+            21 => Self::MoveEnded { no: rest.try_get_u32().ok()?, n: rest.try_get_u64().ok()?, moved: rest.try_get_i128().ok()? },
+            24 => Self::AccountKnown { no: rest.try_get_u32().ok()?, id: AccountId::from_bytes(get_bytes(rest)?)?, asset: get_text(rest)? },
+            25 => Self::AccountLeft { no: rest.try_get_u32().ok()?, id: AccountId::from_bytes(get_bytes(rest)?)? },
             _ => return None,
         })
     }
@@ -366,6 +429,35 @@ fn put_settlement(out: &mut Vec<u8>, no: AccountNo, id: &str, amount: i128) {
     out.put_u32(no);
     put_bytes(out, id.as_bytes());
     out.put_i128(amount);
+}
+
+fn put_change(out: &mut Vec<u8>, change: &MoveChange) {
+    match change {
+        MoveChange::Draw { needed, least, share } => {
+            out.put_u8(1);
+            out.put_i128(*needed);
+            out.put_i128(*least);
+            out.put_u32(*share);
+        }
+        MoveChange::Give { amount } => {
+            out.put_u8(2);
+            out.put_i128(*amount);
+        }
+        MoveChange::Close => out.put_u8(3),
+    }
+}
+
+fn get_change(rest: &mut &[u8]) -> Option<Option<MoveChange>> {
+    Some(match rest.try_get_u8().ok()? {
+        0 => None,
+        1 => {
+            let (needed, least) = (rest.try_get_i128().ok()?, rest.try_get_i128().ok()?);
+            Some(MoveChange::Draw { needed, least, share: rest.try_get_u32().ok()? })
+        }
+        2 => Some(MoveChange::Give { amount: rest.try_get_i128().ok()? }),
+        3 => Some(MoveChange::Close),
+        _ => return None,
+    })
 }
 
 fn put_leg(out: &mut Vec<u8>, leg: Leg) {

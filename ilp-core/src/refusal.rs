@@ -94,6 +94,9 @@ pub enum Refusal {
         /// Allowed.
         max_ms: i64,
     },
+    /// The worker that decides about the account's transfers isn't there just now.
+    #[error("the worker that has this transfer is being started: try again")]
+    OwnerAway,
     /// Balance and credit don't cover parallelism × amount.
     #[error("account {account} has {available} available, {needed} needed (amount × parallelism {parallelism})")]
     InsufficientBalance {
@@ -159,7 +162,7 @@ impl Refusal {
             Self::TooLittleTime { .. } => (ErrorCode::R02_INSUFFICIENT_TIMEOUT, "Insufficient Timeout"),
             Self::InsufficientBalance { .. } => (ErrorCode::T04_INSUFFICIENT_LIQUIDITY, "Insufficient Liquidity"),
             Self::NextHopDown(_) => (ErrorCode::T01_LEDGER_UNREACHABLE, "Ledger Unreachable"),
-            Self::Overloaded { .. } | Self::Stopping => (ErrorCode::T03_CONNECTOR_BUSY, "Connector Busy"),
+            Self::Overloaded { .. } | Self::Stopping | Self::OwnerAway => (ErrorCode::T03_CONNECTOR_BUSY, "Connector Busy"),
             Self::TimedOut => (ErrorCode::R00_TRANSFER_TIMED_OUT, "Transfer Timed Out"),
             Self::Receiver { code, .. } => (*code, "Refused by receiver"),
             Self::Internal(_) => (ErrorCode::T00_INTERNAL_ERROR, "Internal Error"),

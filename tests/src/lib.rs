@@ -8,6 +8,7 @@ mod peer;
 mod peer2017;
 mod scratch;
 pub mod sim;
+pub mod workers;
 
 pub use clock::JumpingClock;
 pub use network::{Network, id_of, preimage};

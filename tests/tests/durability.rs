@@ -127,7 +127,7 @@ async fn when_the_store_has_forgotten_the_worker_throws_its_state_away_and_says_
     assert_eq!(alice.next().await, Seen::Ack(2));
     assert_eq!(alice.next_or_end().await, None);
     assert_eq!(bob.next_or_end().await, None);
-    let restarted = |notice: &Notice| matches!(notice, Notice::Restarted { cause } if cause.contains("forgotten"));
+    let restarted = |notice: &Notice| matches!(notice, Notice::Restarted { cause, .. } if cause.contains("forgotten"));
     assert!(network.notices.lock().unwrap().iter().any(restarted));
     // It goes on from what the store has.
     let mut alice = network.login("alice").await;

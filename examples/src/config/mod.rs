@@ -39,6 +39,8 @@ pub struct Config {
     pub address: Address,
     /// Real money is meant to move.
     pub allow_production: bool,
+    /// How many workers there are.
+    pub workers: u8,
     /// Where the books are kept.
     pub store: Store,
     /// Where the operator's commands are answered, if they are.
@@ -138,7 +140,10 @@ fn read(text: &str, folder: &Path, variables: Variables<'_>) -> (Option<Config>,
     (config, list)
 }
 
-const KEYS: [&str; 8] = ["address", "allow_production", "store", "admin", "limits", "listen", "account", "rate"];
+const KEYS: [&str; 9] = ["address", "allow_production", "workers", "store", "admin", "limits", "listen", "account", "rate"];
+
+/// More than machines have cores that a connector could use.
+const WORKERS_MAX: u8 = 64;
 
 fn read_top<'t>(table: &'t DeTable<'t>, folder: &Path, variables: Variables<'_>, problems: &mut Collector<'_>) -> Option<Config> {
     let top = Section::new(String::new(), 0..0, table, &KEYS, problems);
@@ -149,6 +154,17 @@ fn read_top<'t>(table: &'t DeTable<'t>, folder: &Path, variables: Variables<'_>,
         let checked = values::address(address.value, allow_production);
         checked.map_err(|why| problems.error(&address.at, format!("address {why}"))).ok()
     });
+    let workers = match top.small("workers", problems) {
+        Some(workers) if !(1..=WORKERS_MAX).contains(&workers.value) => {
+            let why =
+                format!("workers is {}, and must be from 1 to {WORKERS_MAX}: about as many as there are processor cores", workers.value);
+            problems.error(&workers.at, why);
+            None
+        }
+        Some(workers) => Some(workers.value),
+        None if top.get("workers").is_some() => None,
+        None => Some(1),
+    };
     let store = store::read(&top, folder, problems);
     let admin = store::read_socket(&top, store.as_ref(), folder, problems);
     let limits = limits::read(&top, problems);
@@ -165,6 +181,7 @@ fn read_top<'t>(table: &'t DeTable<'t>, folder: &Path, variables: Variables<'_>,
     Some(Config {
         address: address?,
         allow_production,
+        workers: workers?,
         store: store?,
         admin: admin?,
         limits,

@@ -1,6 +1,8 @@
 //! The command line.
 
-use super::commands::{AuditArguments, BackupArguments, RestoreArguments, SalvageArguments, SettleArguments, StatusArguments};
+use super::commands::{
+    AuditArguments, BackupArguments, RestoreArguments, SalvageArguments, SettleArguments, ShowArguments, StatusArguments,
+};
 use clap::{ArgGroup, Parser, Subcommand};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,6 +32,7 @@ Examples:
                                       bob was paid 2,500 base units elsewhere: once in the books,
                                       however often it is said
   connector audit                     recomputes every balance, of a running connector or at rest
+  connector balances                  what is cold, and what each worker's slot may spend
   connector backup /backups/monday    copies the books, also while payments go on
 ";
 
@@ -86,6 +89,10 @@ pub(super) enum Command {
     Settle(SettleArguments),
     /// Recomputes every balance from the log and says whether the books are right
     Audit(AuditArguments),
+    /// Says where each balance lies: what is cold, what each slot may spend, and what is in transit
+    Balances(ShowArguments),
+    /// Lists the transfers that are in flight, with the slot that owns each
+    Hotset(ShowArguments),
     /// Says how a running connector is
     Status(StatusArguments),
     /// Copies the books into a directory, also while payments go on

@@ -50,6 +50,8 @@ fn commanded(command: Command) -> Exit {
     commands::finish(match command {
         Command::Settle(arguments) => commands::settle(arguments),
         Command::Audit(arguments) => commands::audit(arguments),
+        Command::Balances(arguments) => commands::balances(arguments),
+        Command::Hotset(arguments) => commands::hot_set(arguments),
         Command::Status(arguments) => commands::status(arguments),
         Command::Backup(arguments) => commands::backup(arguments),
         Command::Restore(arguments) => commands::restore(&arguments),

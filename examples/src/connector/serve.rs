@@ -8,19 +8,16 @@ use super::signals::Signal;
 use super::store::{OpenedStore, in_full};
 use super::watch::Watched;
 use super::{Exit, Log, Signals};
-use crate::config::{Config, Place, Store};
+use crate::config::{Config, Listen, Place, Store};
 use crate::show::{self, Table, counted, units};
 use ilp_core::Tokens;
-use ilp_core::runtime::{Connector, ConnectorBuilder, Notice, StartError, StopReport};
+use ilp_core::runtime::{Connector, ConnectorBuilder, Door, Notice, StartError, StopReport};
 use ilp_core::worker::OpenError;
 use ilp_plugins::clp::{ClpDialler, ClpListener};
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// The one slot of the store that the command uses.
-pub(super) const SLOT: &str = "slot-0";
 
 /// How long the stop waits for what operators have asked just before.
 const ADMIN_PATIENCE: Duration = Duration::from_secs(1);
@@ -91,7 +88,7 @@ async fn start(config: &Config, file: &Path, tokens: &Arc<Tokens>, log: &Log) ->
     let connector = Arc::new(connector);
     #[cfg(unix)]
     let admin = socket.map(|socket| {
-        let desk = Desk::new(connector.clone(), store.clone(), watched.clone(), SLOT);
+        let desk = Desk::new(connector.clone(), store.clone(), watched.clone());
         Server::start(socket, Arc::new(desk), log.clone())
     });
     let running = Running {
@@ -157,20 +154,28 @@ async fn listen(config: &Config, file: &Path) -> Result<Vec<ClpListener>, String
         let bound =
             ClpListener::bind(config.address.clone(), &listen.url.to_string(), listen.tls.as_ref().map(|tls| tls.config.clone())).await;
         let place = listen.place;
-        listeners.push(bound.map_err(|error| {
+        let bound = bound.map_err(|error| {
             format!(
                 "{error} ({}:{}:{}): is another program listening there? Stop it, or take another port",
                 file.display(),
                 place.line,
                 place.column
             )
-        })?);
+        })?;
+        listeners.push(bound);
     }
-    Ok(listeners)
+    let places: Vec<_> = config.listen.iter().map(|listen| listen.parallelism).zip(listeners.iter().map(ClpListener::url)).collect();
+    let door = |(listener, listen): (ClpListener, &Listen)| {
+        listener.with_door(Door { parallelism: listen.parallelism, others: places.clone().into() })
+    };
+    Ok(listeners.into_iter().zip(&config.listen).map(door).collect())
 }
 
 fn build(config: &Config, tokens: &Arc<Tokens>) -> ConnectorBuilder {
-    let mut builder = Connector::builder(config.address.as_str()).allow_production(config.allow_production).limits(config.limits.clone());
+    let mut builder = Connector::builder(config.address.as_str())
+        .workers(config.workers.into())
+        .allow_production(config.allow_production)
+        .limits(config.limits.clone());
     for account in &config.accounts {
         let (id, protocol) = (account.config.id.clone(), account.config.protocol);
         builder = builder.account(account.config.clone());

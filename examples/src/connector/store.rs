@@ -2,9 +2,10 @@
 
 use crate::config::Store;
 use async_trait::async_trait;
+use bytes::Bytes;
 use ilp_core::store::{
-    BalanceStore, BooksError, Commit, CommitOutcome, Durability, EmbeddedStore, MemoryStore, OpenedSlot, SlotName, SlotPicture, StoreError,
-    StoreMetrics,
+    AccountRow, AccountSetup, BalanceStore, BooksError, Commit, CommitOutcome, Directory, Durability, EmbeddedStore, Lease, MemoryStore,
+    Move, MoveOutcome, OpenedSlot, Renewal, SlotName, SlotPicture, StoreError, StoreMetrics,
 };
 use std::error::Error;
 use std::path::Path;
@@ -45,12 +46,32 @@ impl OpenedStore {
 
 #[async_trait]
 impl BalanceStore for OpenedStore {
-    async fn open(&self, slot: &SlotName) -> Result<OpenedSlot, StoreError> {
-        self.inner().open(slot).await
+    async fn open(&self, slot: &SlotName, lease: &Lease) -> Result<OpenedSlot, StoreError> {
+        self.inner().open(slot, lease).await
     }
 
     async fn commit(&self, batch: Commit) -> CommitOutcome {
         self.inner().commit(batch).await
+    }
+
+    async fn renew(&self, slot: &SlotName, epoch: u64, lease: &Lease) -> Renewal {
+        self.inner().renew(slot, epoch, lease).await
+    }
+
+    async fn set_up(&self, account: &AccountSetup) -> Result<AccountRow, StoreError> {
+        self.inner().set_up(account).await
+    }
+
+    async fn make_move(&self, request: &Move) -> MoveOutcome {
+        self.inner().make_move(request).await
+    }
+
+    async fn mail(&self, slot: &SlotName, letter: Bytes) -> Result<(), StoreError> {
+        self.inner().mail(slot, letter).await
+    }
+
+    async fn directory(&self) -> Result<Directory, StoreError> {
+        self.inner().directory().await
     }
 
     async fn read(&self, slot: &SlotName) -> Result<Option<SlotPicture>, StoreError> {

@@ -4,7 +4,11 @@ use super::Log;
 use super::store::OpenedStore;
 use crate::show;
 use async_trait::async_trait;
-use ilp_core::store::{BalanceStore, Commit, CommitOutcome, Durability, OpenedSlot, SlotName, SlotPicture, StoreError};
+use bytes::Bytes;
+use ilp_core::store::{
+    AccountRow, AccountSetup, BalanceStore, Commit, CommitOutcome, Directory, Durability, Lease, Move, MoveOutcome, OpenedSlot, Renewal,
+    SlotName, SlotPicture, StoreError,
+};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -96,10 +100,10 @@ impl Seen {
 
 #[async_trait]
 impl BalanceStore for Watched {
-    async fn open(&self, slot: &SlotName) -> Result<OpenedSlot, StoreError> {
+    async fn open(&self, slot: &SlotName, lease: &Lease) -> Result<OpenedSlot, StoreError> {
         // Whatever an earlier worker still wanted, this opener finds what is there.
         *self.seen() = Seen::default();
-        self.store.open(slot).await
+        self.store.open(slot, lease).await
     }
 
     async fn commit(&self, batch: Commit) -> CommitOutcome {
@@ -111,6 +115,26 @@ impl BalanceStore for Watched {
             self.log.line(text);
         }
         outcome
+    }
+
+    async fn renew(&self, slot: &SlotName, epoch: u64, lease: &Lease) -> Renewal {
+        self.store.renew(slot, epoch, lease).await
+    }
+
+    async fn set_up(&self, account: &AccountSetup) -> Result<AccountRow, StoreError> {
+        self.store.set_up(account).await
+    }
+
+    async fn make_move(&self, request: &Move) -> MoveOutcome {
+        self.store.make_move(request).await
+    }
+
+    async fn mail(&self, slot: &SlotName, letter: Bytes) -> Result<(), StoreError> {
+        self.store.mail(slot, letter).await
+    }
+
+    async fn directory(&self) -> Result<Directory, StoreError> {
+        self.store.directory().await
     }
 
     async fn read(&self, slot: &SlotName) -> Result<Option<SlotPicture>, StoreError> {

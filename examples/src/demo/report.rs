@@ -220,6 +220,9 @@ mod tests {
             address: format!("test.demo.{name}").parse().unwrap(),
             asset: asset(),
             balance: *balance,
+            hot: *balance,
+            cold: 0,
+            slots: vec![0],
             credit_limit: 0,
             connected: true,
             in_flight: 0,
@@ -232,13 +235,14 @@ mod tests {
             accounts: balances.iter().map(account).collect(),
             own: vec![(asset(), own)],
             closed_settlements: Vec::new(),
+            closed_moves: Vec::new(),
             counters: Counters::default(),
             in_flight: 0,
             remembered: 0,
             seq: 0,
             events_unacknowledged: 0,
         };
-        Status { worker, connections: Vec::new(), durability: Durability::Memory }
+        Status { worker, workers: Vec::new(), connections: Vec::new(), durability: Durability::Memory }
     }
 
     fn books(alice: i128, bob: i128) -> Books {

@@ -38,6 +38,10 @@ pub(crate) struct Order {
     pub(crate) in_flight_per_account: u32,
     /// The directory of the embedded store; `None`: the books are in memory.
     pub(crate) store_dir: Option<PathBuf>,
+    /// How many workers it has.
+    pub(crate) workers: u16,
+    /// Parallelism of the accounts.
+    pub(crate) parallelism: u8,
     /// Short times, for connections that are lost all the time: see `faults::timing`.
     pub(crate) impatient: bool,
 }
@@ -72,6 +76,10 @@ pub(crate) struct Farewell {
     pub(crate) unconfirmed: u64,
     /// Fulfills that came too late for a sender: not charged.
     pub(crate) lost: u64,
+    /// Moves between cold and hot balances.
+    pub(crate) moves: u64,
+    /// Payments that waited for one.
+    pub(crate) parked: u64,
     /// What an embedded store did.
     pub(crate) store: Option<StoreFigures>,
 }
@@ -264,6 +272,8 @@ mod tests {
             tls: true,
             in_flight_per_account: 7,
             store_dir: None,
+            workers: 1,
+            parallelism: 1,
             impatient: false,
         };
         let line = to_line(&order);

@@ -1,29 +1,78 @@
-//! `flood --compare`: the same run with the memory store and with the embedded one, in turns.
+//! `flood --compare`: the run as the other options have it, and one that differs in one thing, in turns.
 
 use super::options::{Plan, Target};
-use super::report::{Decimal, Report};
+use super::report::{Decimal, Report, WorkersUse};
 use super::store::{Store, StoreUse};
 use super::{StartError, drive};
 use serde::Serialize;
 use std::fmt::{self, Display};
 use std::io::{Write, stderr};
+use std::str::FromStr;
+
+/// What differs in the run that the other is compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Baseline {
+    /// The books are in memory.
+    Memory,
+    /// The connector has so many workers.
+    Workers(u16),
+    /// The accounts have this parallelism.
+    Parallelism(u8),
+}
+
+impl FromStr for Baseline {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is none of memory, workers=N (1 to 64) and parallelism=P (1 to 255)");
+        match text.split_once('=') {
+            None if text == "memory" => Ok(Self::Memory),
+            Some(("workers", n)) => n.parse().ok().filter(|n| (1..=64).contains(n)).map(Self::Workers).ok_or_else(wrong),
+            Some(("parallelism", p)) => p.parse().ok().filter(|p| *p > 0).map(Self::Parallelism).ok_or_else(wrong),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+impl Baseline {
+    fn of(self, plan: &Plan) -> Plan {
+        let mut plan = plan.clone();
+        match (self, &mut plan.target) {
+            (Self::Memory, Target::Child { store, .. }) => *store = Store::Memory,
+            (Self::Memory, Target::Url { .. }) => {}
+            (Self::Workers(workers), _) => plan.workers = workers,
+            (Self::Parallelism(parallelism), _) => plan.parallelism = parallelism,
+        }
+        plan
+    }
+
+    /// What a run is called that is compared with another in this.
+    fn name(self, plan: &Plan) -> String {
+        match (self, &plan.target) {
+            (Self::Memory, Target::Child { store, .. }) => store.name().to_owned(),
+            (Self::Memory, Target::Url { .. }) => String::new(),
+            (Self::Workers(_), _) => format!("workers={}", plan.workers),
+            (Self::Parallelism(_), _) => format!("parallelism={}", plan.parallelism),
+        }
+    }
+}
 
 /// A comparison; as JSON one line with these fields.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Comparison {
-    /// Of each store.
+    /// Of each.
     runs: u16,
-    /// With the books in memory.
-    memory: Runs,
-    /// With the books on the disk.
-    embedded: Runs,
-    /// What the embedded store reaches of the memory store's median, 1 being all of it.
+    baseline: Runs,
+    /// As the other options have it.
+    run: Runs,
+    /// What the run reaches of the baseline's median, 1 being all of it.
     ratio: Option<Decimal>,
 }
 
-/// The runs with one store.
+/// The runs of one kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct Runs {
+    name: String,
     /// The median.
     payments_per_second: Option<Decimal>,
     least: Option<Decimal>,
@@ -35,39 +84,31 @@ struct Runs {
     balances_ok: bool,
     /// Of the last run.
     disk: Option<StoreUse>,
+    /// Of the last run, if there are several workers or slots.
+    workers: Option<WorkersUse>,
 }
 
 /// Makes the runs; gives the report and what is to be complained about.
-pub(super) async fn compare(plan: &Plan, times: u16) -> Result<(Comparison, Vec<String>), StartError> {
-    let (mut memory, mut embedded, mut complaints) = (Vec::new(), Vec::new(), Vec::new());
+pub(super) async fn compare(plan: &Plan, times: u16, against: Baseline) -> Result<(Comparison, Vec<String>), StartError> {
+    let mut kinds = [against.of(plan), plan.clone()].map(|plan| (against.name(&plan), plan, Vec::new()));
+    let mut complaints = Vec::new();
     for turn in 0..times {
         // Every second turn the other way round: what warms up, or fills up, does so for both.
-        let order = [Store::Memory, Store::Embedded];
-        let order = if turn.is_multiple_of(2) { order } else { [order[1], order[0]] };
-        for store in order {
-            let (report, wrong) = drive(&with(plan, store)).await?;
-            let _ = writeln!(stderr(), "{}: {} payments a second", store.name(), report.payments_per_second);
-            complaints.extend(wrong.into_iter().map(|wrong| format!("{}: {wrong}", store.name())));
-            match store {
-                Store::Memory => memory.push(report),
-                Store::Embedded => embedded.push(report),
-            }
+        let order = if turn.is_multiple_of(2) { [0, 1] } else { [1, 0] };
+        for at in order {
+            let (name, plan, reports) = &mut kinds[at];
+            let (report, wrong) = drive(plan).await?;
+            let _ = writeln!(stderr(), "{name}: {} payments a second", report.payments_per_second);
+            complaints.extend(wrong.into_iter().map(|wrong| format!("{name}: {wrong}")));
+            reports.push(report);
         }
     }
-    let (memory, embedded) = (runs(&memory), runs(&embedded));
-    let ratio = embedded.payments_per_second.zip(memory.payments_per_second).and_then(|(a, b)| a.over(b));
-    Ok((Comparison { runs: times, memory, embedded, ratio }, complaints))
+    let [baseline, run] = kinds.map(|(name, _, reports)| runs(name, &reports));
+    let ratio = run.payments_per_second.zip(baseline.payments_per_second).and_then(|(a, b)| a.over(b));
+    Ok((Comparison { runs: times, baseline, run, ratio }, complaints))
 }
 
-fn with(plan: &Plan, with: Store) -> Plan {
-    let mut plan = plan.clone();
-    if let Target::Child { store, .. } = &mut plan.target {
-        *store = with;
-    }
-    plan
-}
-
-fn runs(reports: &[Report]) -> Runs {
+fn runs(name: String, reports: &[Report]) -> Runs {
     let sorted = |of: fn(&Report) -> Option<Decimal>| {
         let mut all: Vec<Decimal> = reports.iter().filter_map(of).collect();
         all.sort_unstable();
@@ -79,6 +120,7 @@ fn runs(reports: &[Report]) -> Runs {
     };
     let rates = sorted(|report| Some(report.payments_per_second));
     Runs {
+        name,
         payments_per_second: median(|report| Some(report.payments_per_second)),
         least: rates.first().copied(),
         most: rates.last().copied(),
@@ -87,20 +129,22 @@ fn runs(reports: &[Report]) -> Runs {
         cpu_us_per_payment: median(|report| report.connector.and_then(|usage| usage.cpu_us_per_payment)),
         balances_ok: reports.iter().all(|report| report.balances_ok),
         disk: reports.last().and_then(|report| report.disk.clone()),
+        workers: reports.last().and_then(|report| report.workers),
     }
 }
 
 impl Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = |value: Option<Decimal>| value.map_or_else(|| "unknown".to_owned(), |value| value.to_string());
-        for (name, runs) in [("memory", &self.memory), ("embedded", &self.embedded)] {
-            let (rate, least, most) = (shown(runs.payments_per_second), shown(runs.least), shown(runs.most));
+        for runs in [&self.baseline, &self.run] {
+            let (name, rate, least, most) = (&runs.name, shown(runs.payments_per_second), shown(runs.least), shown(runs.most));
             let (p50, p99, cpu) = (shown(runs.p50_ms), shown(runs.p99_ms), shown(runs.cpu_us_per_payment));
-            writeln!(f, "{name:<9} {rate} payments a second ({least} to {most}), p50 {p50} ms, p99 {p99} ms, {cpu} µs of CPU")?;
-            if let Some(disk) = &runs.disk {
-                writeln!(f, "{disk}")?;
+            writeln!(f, "{name:<13} {rate} payments a second ({least} to {most}), p50 {p50} ms, p99 {p99} ms, {cpu} µs of CPU")?;
+            for part in [runs.workers.as_ref().map(ToString::to_string), runs.disk.as_ref().map(ToString::to_string)].into_iter().flatten()
+            {
+                writeln!(f, "{part}")?;
             }
         }
-        write!(f, "embedded / memory: {}", shown(self.ratio))
+        write!(f, "{} / {}: {}", self.run.name, self.baseline.name, shown(self.ratio))
     }
 }

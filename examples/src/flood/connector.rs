@@ -44,8 +44,11 @@ fn serve() -> Result<(), Error> {
         let _ = input.read_to_end(&mut Vec::new());
         drop(ended);
     });
-    // One thread, as each worker of a larger connector has.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // A thread for each worker.
+    let runtime = match order.workers {
+        1 => tokio::runtime::Builder::new_current_thread().enable_all().build()?,
+        workers => tokio::runtime::Builder::new_multi_thread().worker_threads(workers.into()).enable_all().build()?,
+    };
     runtime.block_on(async {
         let disk_sync = order.store_dir.as_deref().map(disk_sync_ns).transpose()?.unwrap_or_default();
         let embedded = order.store_dir.as_deref().map(EmbeddedStore::open).transpose()?;
@@ -85,11 +88,11 @@ async fn start(order: &Order, store: impl BalanceStore) -> Result<(Connector, He
     let bytes = usize::try_from(in_flight_per_account)?.saturating_mul(2 * Limits::TRANSFER_BYTES);
     let in_flight_bytes_per_account = bytes.max(default.in_flight_bytes_per_account);
     let limits = Limits { in_flight_per_account, in_flight_bytes_per_account, ..default };
-    let mut builder = Connector::builder(ADDRESS).store(store).limits(limits).timing(timing).endpoint(listener);
+    let mut builder = Connector::builder(ADDRESS).workers(order.workers).store(store).limits(limits).timing(timing).endpoint(listener);
     let senders = order.senders.iter().map(|login| (login, u64::MAX));
     let receivers = order.receivers.iter().map(|login| (login, 0));
     for ((name, token), credit_limit) in senders.chain(receivers) {
-        let id = AccountId::new(1, name)?;
+        let id = AccountId::new(order.parallelism, name)?;
         tokens.insert(name.as_bytes(), id.clone(), PeerProtocol::Clp, token.as_bytes());
         builder = builder.account(AccountConfig { credit_limit, max_packet: u64::MAX, ..AccountConfig::new(id, asset()) });
     }
@@ -111,6 +114,8 @@ fn farewell(books: &WorkerStatus, connections: usize) -> Farewell {
         in_flight: books.in_flight,
         connections,
         fulfilled: books.counters.fulfilled,
+        moves: books.counters.moves,
+        parked: books.counters.parked,
         disputed: books.counters.disputed,
         unconfirmed: books.counters.unconfirmed,
         lost: books.counters.lost,

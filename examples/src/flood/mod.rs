@@ -43,14 +43,14 @@ pub(crate) mod store;
 pub(crate) mod tally;
 pub(crate) mod wire;
 
-use child::{Child, ChildError, Hello, Order};
+use child::{Child, ChildError, Farewell, Hello, Order};
 use ilp_clp::ws::{TlsClientConfig, TlsError, Url, UrlError};
 use ilp_oer::{Amount, InvalidAddress};
 use options::{Login, Plan, Target, Task, Until};
 use pair::{ConnectError, Pair};
 use process::{CpuMeter, Process};
 use random::NoRandomness;
-use report::{Decimal, Latency, Memory, Report, Traffic, Usage};
+use report::{Decimal, Latency, Memory, Report, Traffic, Usage, WorkersUse};
 use run::{Outcome, Run};
 use serde::Serialize;
 use std::fmt::Display;
@@ -71,8 +71,8 @@ pub fn main() -> ExitCode {
                 None => drive(&plan).await.map(|(report, complaints)| (text(&plan, &report), complaints))?,
             })
         }),
-        Ok(Task::Compare(plan, times)) => {
-            run(async { compare::compare(&plan, times).await.map(|(report, complaints)| (text(&plan, &report), complaints)) })
+        Ok(Task::Compare(plan, times, against)) => {
+            run(async { compare::compare(&plan, times, against).await.map(|(report, complaints)| (text(&plan, &report), complaints)) })
         }
         Err(error) => {
             // Help and version are no errors and have code 0.
@@ -141,6 +141,21 @@ async fn drive(plan: &Plan) -> Result<(Report, Vec<String>), StartError> {
             let result = measure(plan, &url, trusted, &pairs, Some(child.process())).await;
             let books = child.stop().await;
             let (mut report, complaints) = result?;
+            let mut complaints = complaints;
+            if plan.workers > 1 || plan.parallelism > 1 {
+                // A worker answers its peer with what it knows itself, so the child's own sums are compared.
+                let paid = i128::from(report.fulfilled).saturating_mul(plan.amount.into());
+                complaints =
+                    books.as_ref().map_or_else(|| vec!["the connector said nothing".to_owned()], |books| wrong(books, &pairs, paid));
+                report.balances_ok = complaints.is_empty();
+                report.workers = books.as_ref().map(|books| WorkersUse {
+                    workers: plan.workers,
+                    parallelism: plan.parallelism,
+                    moves: books.moves,
+                    moves_per_thousand: Decimal::ratio(u128::from(books.moves).saturating_mul(1_000), report.fulfilled.into()),
+                    parked: books.parked,
+                });
+            }
             report.disk = books.and_then(|books| books.store).map(|figures| StoreUse::new(&figures, report.fulfilled));
             Ok((report, complaints))
         }
@@ -221,6 +236,7 @@ fn report(plan: &Plan, outcome: &Outcome, used: &Used, connector_known: bool, ba
             Target::Url { .. } => None,
         },
         disk: None,
+        workers: None,
         rss_mib: (steady && connector_known).then_some(memory),
     }
 }
@@ -257,6 +273,15 @@ fn scratch(store: Store, within: &Path) -> Result<Option<Scratch>, StartError> {
     }
 }
 
+/// In what a child's books differ from what was paid, in words.
+fn wrong(books: &Farewell, pairs: &[(Login, Login)], paid: i128) -> Vec<String> {
+    let of = |name: &str| books.accounts.iter().find(|account| account.name == name).map_or(0, |account| account.balance);
+    let sent: i128 = pairs.iter().map(|(sender, _)| of(&sender.name)).sum();
+    let received: i128 = pairs.iter().map(|(_, receiver)| of(&receiver.name)).sum();
+    let figures = [("units from nowhere", books.conservation, 0), ("sent", sent, -paid), ("received", received, paid)];
+    figures.iter().filter(|(_, is, should)| is != should).map(|(what, is, should)| format!("{what}: {is}, not {should}")).collect()
+}
+
 fn order(pairs: &[(Login, Login)], tls: bool, scratch: Option<&Scratch>, plan: &Plan) -> Order {
     let account = |login: &Login| (login.name.clone(), login.token.clone());
     Order {
@@ -266,6 +291,8 @@ fn order(pairs: &[(Login, Login)], tls: bool, scratch: Option<&Scratch>, plan: &
         // An outcome that is on its way back still counts there, and no longer here.
         in_flight_per_account: plan.load.window_per_pair.saturating_mul(2),
         store_dir: scratch.map(|scratch| scratch.path().to_owned()),
+        workers: plan.workers,
+        parallelism: plan.parallelism,
         impatient: false,
     }
 }

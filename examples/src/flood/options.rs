@@ -1,5 +1,6 @@
 //! The command line, and what it means.
 
+use super::compare::Baseline;
 use super::random::random;
 use super::store::Store;
 use clap::error::ErrorKind;
@@ -49,15 +50,24 @@ pub(crate) struct Options {
     /// Connects over TLS; with --url, wss:// says so
     #[arg(long, conflicts_with = "url")]
     tls: bool,
+    /// Workers of the connector
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with_all = ["url", "faults"], value_parser = clap::value_parser!(u16).range(1..=64))]
+    workers: u16,
+    /// Parallelism of the accounts; each has one connection all the same, so that with 2 half of the payments are passed on to another worker
+    #[arg(long, value_name = "P", default_value_t = 1, conflicts_with_all = ["url", "faults"], value_parser = clap::value_parser!(u8).range(1..))]
+    parallelism: u8,
     /// Where the connector keeps its books
     #[arg(long, value_enum, value_name = "STORE", default_value_t = Store::Embedded, conflicts_with = "url")]
     store: Store,
     /// Where the embedded store makes its directory, which is gone afterwards [default: the system's directory for temporary files]
     #[arg(long, value_name = "DIR", conflicts_with = "url")]
     store_dir: Option<PathBuf>,
-    /// Makes the same run N times with the memory store and N times with the embedded one, in turns, and compares them
-    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "3", conflicts_with_all = ["url", "faults", "store"], value_parser = clap::value_parser!(u16).range(1..=100))]
+    /// Makes the run N times, and N times what it is compared with (see --against), in turns
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "3", conflicts_with_all = ["url", "faults"], value_parser = clap::value_parser!(u16).range(1..=100))]
     compare: Option<u16>,
+    /// What --compare compares the run with: `memory`, the same with books in memory; `workers=N` or `parallelism=P`, the same with so many
+    #[arg(long, value_name = "WHAT", default_value = "memory", requires = "compare")]
+    against: Baseline,
     /// Prints the report as one line of JSON
     #[arg(long)]
     json: bool,
@@ -94,8 +104,8 @@ pub(crate) enum Task {
     Connector,
     /// Flood one.
     Flood(Box<Plan>),
-    /// Flood one with either store, so often.
-    Compare(Box<Plan>, u16),
+    /// Flood one and another, so often.
+    Compare(Box<Plan>, u16, Baseline),
 }
 
 /// What to flood, and how.
@@ -107,6 +117,10 @@ pub(crate) struct Plan {
     pub(crate) load: Load,
     /// Base units of each payment.
     pub(crate) amount: u64,
+    /// Workers of a child.
+    pub(crate) workers: u16,
+    /// Parallelism of its accounts.
+    pub(crate) parallelism: u8,
     /// Report as JSON.
     pub(crate) json: bool,
     /// Lose connections meanwhile.
@@ -213,9 +227,15 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> 
         Some(every) => Some(FaultPlan { every, seed: options.fault_seed()? }),
         None => None,
     };
-    let plan = Box::new(Plan { target, load, amount: options.amount, json: options.json, faults });
+    let (workers, parallelism) = (options.workers, options.parallelism);
+    let plan = Box::new(Plan { target, load, amount: options.amount, workers, parallelism, json: options.json, faults });
     Ok(match options.compare {
-        Some(times) => Task::Compare(plan, times),
+        Some(_) if options.against == Baseline::Memory && options.store == Store::Memory => {
+            return Err(usage(
+                "--compare with books in memory and --store memory are the same run; --against says what else to compare it with",
+            ));
+        }
+        Some(times) => Task::Compare(plan, times, options.against),
         None => Task::Flood(plan),
     })
 }
@@ -324,7 +344,7 @@ mod tests {
     fn parsed(line: &str) -> Result<Plan, clap::Error> {
         match parse(["flood"].into_iter().chain(line.split_whitespace()).map(Into::into))? {
             Task::Flood(plan) => Ok(*plan),
-            Task::Compare(plan, times) => {
+            Task::Compare(plan, times, _) => {
                 assert_eq!(times, 3);
                 Ok(*plan)
             }
@@ -391,6 +411,9 @@ mod tests {
             "--faults=0s",
             "--compare --store memory",
             "--compare 0",
+            "--against memory",
+            "--compare --against workers=0",
+            "--compare --against store=memory",
             "--compare --faults",
             "--faults --url ws://a --sender a --receiver b",
             "--unknown",

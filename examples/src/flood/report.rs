@@ -33,6 +33,9 @@ pub(crate) struct Report {
     pub(crate) store: Option<&'static str>,
     /// What the store took of the disk; `null` if it has none.
     pub(crate) disk: Option<StoreUse>,
+    /// Of a connector with several workers, or accounts of several slots.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) workers: Option<WorkersUse>,
     /// Memory in use by the connector, for runs with a rate or a time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) rss_mib: Option<Memory>,
@@ -47,6 +50,32 @@ pub(crate) struct Latency {
     pub(crate) p99: Option<Decimal>,
     /// All but one in a thousand.
     pub(crate) p999: Option<Decimal>,
+}
+
+/// What several workers had to do with each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) struct WorkersUse {
+    /// How many.
+    pub(crate) workers: u16,
+    /// Of the accounts.
+    pub(crate) parallelism: u8,
+    /// Moves between cold and hot balances.
+    pub(crate) moves: u64,
+    /// For a thousand payments that were fulfilled.
+    pub(crate) moves_per_thousand: Option<Decimal>,
+    /// Payments that waited for one.
+    pub(crate) parked: u64,
+}
+
+impl Display for WorkersUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { workers, parallelism, moves, moves_per_thousand, parked } = self;
+        let each = moves_per_thousand.map_or_else(|| "unknown".to_owned(), |each| each.to_string());
+        write!(
+            f,
+            "workers      {workers}, accounts of parallelism {parallelism}; {moves} moves of balance, {each} for a thousand payments; {parked} payments waited for one"
+        )
+    }
 }
 
 /// Bytes of WebSocket payload.
@@ -155,6 +184,9 @@ impl Display for Report {
         if let Some(disk) = &self.disk {
             writeln!(f, "{disk}")?;
         }
+        if let Some(workers) = &self.workers {
+            writeln!(f, "{workers}")?;
+        }
         writeln!(f, "flood        {} µs of CPU a payment", shown(self.flood_cpu_us_per_payment))?;
         write!(f, "books        {}", if self.balances_ok { "agree" } else { "DISAGREE" })
     }
@@ -178,6 +210,7 @@ mod tests {
             balances_ok: true,
             store: None,
             disk: None,
+            workers: None,
             rss_mib: None,
         }
     }

@@ -138,7 +138,7 @@ async fn start(order: &Order) -> Result<(Connector, Hello), Error> {
     let hello = Hello { port: plain.local_addr().port(), tls_port: secure.local_addr().port() };
 
     let tokens = Tokens::new();
-    let mut builder = Connector::builder(ADDRESS).store(NoLog).limits(limits).endpoint(plain).endpoint(secure);
+    let mut builder = Connector::builder(ADDRESS).store(NoLog::default()).limits(limits).endpoint(plain).endpoint(secure);
     for Account { name, token, credit_limit } in &order.accounts {
         let id = AccountId::new(1, name)?;
         // The form of 2017, for which the secret stands in the path, is not tried with a right one: every account speaks the other.

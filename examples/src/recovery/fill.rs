@@ -4,7 +4,7 @@ use super::Failure;
 use bytes::Bytes;
 use ilp_core::link::{Answer, IncomingPrepare, LinkCommand, LinkEvent, Payload};
 use ilp_core::runtime::{Clock, SystemClock};
-use ilp_core::store::{BalanceStore, Commit, CommitOutcome, EmbeddedStore, SlotName};
+use ilp_core::store::{AccountSetup, BalanceStore, Commit, CommitOutcome, EmbeddedStore, Lease, SlotName};
 use ilp_core::worker::{ConnectionId, Input, Released, Worker, WorkerConfig};
 use ilp_core::{AccountConfig, AccountId, Asset, Limits, Timing};
 use ilp_oer::ilp::{Packet, Payment};
@@ -27,6 +27,11 @@ pub(super) struct Filled {
 }
 
 /// The slot that is filled.
+/// Longer than any of this takes.
+pub(super) fn lease() -> Lease {
+    Lease { holder: "recovery".into(), address: None, ms: 3_600_000 }
+}
+
 pub(super) fn slot() -> SlotName {
     "slot-0".into()
 }
@@ -42,13 +47,13 @@ pub(super) fn worker_config() -> Result<WorkerConfig, Failure> {
     let address = Address::new("test.recovery").map_err(|error| Failure::Fill(error.to_string()))?;
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|error| Failure::Fill(error.to_string()))?;
-    Ok(WorkerConfig { address, slot: 0, limits, timing: Timing::default(), rates: Vec::new(), seed, events: false })
+    Ok(WorkerConfig { address, slot: 0, deployment: vec![0], limits, timing: Timing::default(), rates: Vec::new(), seed, events: false })
 }
 
 /// Fills them.
 pub(super) async fn fill(order: Order) -> Result<Filled, Failure> {
     let store = EmbeddedStore::open(&order.dir)?;
-    let opened = store.open(&slot()).await?;
+    let opened = store.open(&slot(), &lease()).await?;
     let clock = SystemClock::new();
     let mut filler =
         Filler { worker: Worker::open(worker_config()?, &opened, clock.now())?, store, clock, epoch: opened.epoch, next: 0, batches: 0 };
@@ -56,10 +61,18 @@ pub(super) async fn fill(order: Order) -> Result<Filled, Failure> {
     for (name, connection) in [("alice", ALICE), ("bob", BOB)] {
         let id = AccountId::new(1, name).map_err(|error| Failure::Fill(error.to_string()))?;
         let config = AccountConfig { credit_limit: u64::MAX, ..AccountConfig::new(id.clone(), Asset::new("XRP", 6)) };
-        inputs.push(Input::AddAccount { config, reply: 0 });
-        inputs.push(Input::Connected { connection, account: id });
+        let setup = AccountSetup { id: id.clone(), slots: vec![0], key: [0; 16], credit_limit: config.credit_limit };
+        let row = filler.store.set_up(&setup).await?;
+        inputs.push(Input::AddAccount { config, row, reply: 0 });
+        inputs.push(Input::Connected { connection, account: id, relayed: false });
     }
-    filler.step(inputs).await?;
+    let mut moved = Vec::new();
+    for effect in filler.step(inputs).await? {
+        let Released::Move(request) = effect else { continue };
+        let outcome = filler.store.make_move(&request).await;
+        moved.push(Input::Moved { account: request.account, n: request.n, outcome });
+    }
+    filler.step(moved).await?;
     filler.pay(order.remembered, true).await?;
     filler.pay(order.held, false).await?;
     // The process stands still with all of it until it is killed.
@@ -129,6 +142,7 @@ impl Filler {
                 blob: commit.blob.clone(),
                 balances: commit.balances.clone(),
                 cut_below: commit.cut_below,
+                mail_read: commit.mail_read,
             };
             self.batches += 1;
             let outcome = self.store.commit(commit).await;

@@ -187,7 +187,7 @@ struct TakenUp {
 async fn take_up(order: Order) -> Result<TakenUp, Failure> {
     let (store, began) = open(&order.dir)?;
     let opened_at = Instant::now();
-    let opened = store.open(&fill::slot()).await?;
+    let opened = store.open(&fill::slot(), &fill::lease()).await?;
     let read_at = Instant::now();
     let worker = Worker::open(worker_config()?, &opened, SystemClock::new().now())?;
     let recovered_at = Instant::now();

@@ -5,7 +5,7 @@ use super::events::Bookkeeper;
 use super::medium::{self, BEFORE_READING, OPEN_MOMENTS, Volatile};
 use super::points::{Kill, LastWords, Point, Trigger};
 use super::store::{Hasty, Watched};
-use super::{ADDRESS, RULES, SLOT, Sabotage, StoreKind};
+use super::{ADDRESS, RULES, Sabotage, StoreKind};
 use crate::flood::faults;
 use ilp_core::link::PeerProtocol;
 use ilp_core::runtime::Connector;
@@ -38,6 +38,7 @@ pub(super) struct Order {
     pub(super) kill: Option<Kill>,
     /// Its disk forgets, and what isn't synced is torn when it is killed.
     pub(super) power_fails: bool,
+    pub(super) workers: u16,
     pub(super) sabotage: Option<Sabotage>,
 }
 
@@ -130,7 +131,7 @@ fn serve(started: Instant) -> Result<(), Error> {
 async fn acknowledge(connector: &Connector, bookkeeper: Option<&mut Bookkeeper>, trigger: &Trigger) {
     if let Some(bookkeeper) = bookkeeper {
         while let Some(through) = bookkeeper.safe.recv().await {
-            if connector.acknowledge_events(through).await.is_err() {
+            if connector.acknowledge_events(0, through).await.is_err() {
                 break;
             }
             trigger.at(Point::EventsAcknowledged, || "events are acknowledged, which nobody has recorded".to_owned());
@@ -170,13 +171,14 @@ async fn start(
     trigger: Arc<Trigger>,
 ) -> Result<Connector, Error> {
     let listener = WatchedListener::bind(Address::new(ADDRESS)?, order.port, trigger).await?;
-    let mut builder = Connector::builder(ADDRESS).slot(SLOT, 0).store(store).limits(limits()).timing(RULES.timing).endpoint(listener);
+    let mut builder =
+        Connector::builder(ADDRESS).workers(order.workers).store(store).limits(limits()).timing(RULES.timing).endpoint(listener);
     if let Some(events) = events {
         builder = builder.events(events);
     }
     let tokens = Tokens::new();
     for (name, token, credit_limit) in &order.accounts {
-        let id = AccountId::new(1, name)?;
+        let id = AccountId::new(if order.workers > 1 { 2 } else { 1 }, name)?;
         tokens.insert(name.as_bytes(), id.clone(), PeerProtocol::Clp, token.as_bytes());
         builder = builder.account(AccountConfig { credit_limit: *credit_limit, ..AccountConfig::new(id, Asset::new("XRP", 6)) });
     }

@@ -31,6 +31,7 @@ impl Crew {
     pub(super) async fn start(
         logins: &[(Login, Login)],
         port: u16,
+        workers: u16,
         rate: u32,
         place: &Place,
         rng: &mut ChaCha12Rng,
@@ -42,6 +43,7 @@ impl Crew {
             for (own, partner, is_payer) in [(payer, payee, true), (payee, payer, false)] {
                 let order = Order {
                     port,
+                    workers,
                     name: own.name.clone(),
                     token: own.token.clone(),
                     partner: partner.name.clone(),

@@ -42,7 +42,7 @@ impl Endpoint for WatchedListener {
             let peer = socket.remote_addr().to_string();
             let inner = ClpTransport::new(socket);
             let transport = Box::new(Watched { inner, trigger: self.trigger.clone(), queued: VecDeque::new() });
-            if !connections.offer(NewConnection { transport, link, account: None, peer, alive: None }).await {
+            if !connections.offer(NewConnection { transport, link, account: None, door: None, peer, alive: None }).await {
                 return;
             }
         }

@@ -98,7 +98,7 @@ impl Ledger {
         while told.blocking_recv_many(&mut events, EVENTS_AT_ONCE) > 0 {
             trigger.at(Point::EventsTold, || format!("{} events are taken, and not written", events.len()));
             let mut again = 0;
-            for NumberedEvent { number, event } in events.drain(..) {
+            for NumberedEvent { number, event, .. } in events.drain(..) {
                 match number {
                     // It isn't in the books.
                     None => {}

@@ -125,7 +125,6 @@ const RULES: Rules = Rules {
 };
 /// An address where no real money can move.
 const ADDRESS: &str = "test.torture";
-const SLOT: &str = "slot-0";
 
 const WENT_WRONG: u8 = 1;
 const USAGE: u8 = 2;

@@ -60,6 +60,9 @@ pub(super) struct Common {
     /// Pairs of a payer and a payee
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=16))]
     pub(super) pairs: u16,
+    /// Workers of the connector; with several, each account is served by two of them
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=16))]
+    pub(super) workers: u16,
     /// Breaks a promise on purpose: the run must fail, which shows that it can
     #[arg(long, value_enum, value_name = "HOW")]
     pub(super) sabotage: Option<Sabotage>,

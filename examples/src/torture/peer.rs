@@ -30,6 +30,8 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 pub(super) struct Order {
     /// Where the connector is, now and then, on 127.0.0.1.
     pub(super) port: u16,
+    /// The connector's workers.
+    pub(super) workers: u16,
     pub(super) name: String,
     pub(super) token: String,
     /// The account at the other end.
@@ -105,6 +107,7 @@ fn serve() -> Result<(), Error> {
         url: format!("ws://127.0.0.1:{}/", order.port).parse()?,
         tls: TlsClientConfig::public_roots()?,
         clock: Clock::start(),
+        in_order: order.workers == 1,
         ledger: RefCell::new(Ledger::one_sided()),
         phase: Cell::new(Phase::Paying),
         peers: vec![Cell::default()],

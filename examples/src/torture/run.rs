@@ -8,7 +8,7 @@ use super::place::Place;
 use super::points::{self, Kill, LastWords, Point};
 use super::progress::Progress;
 use super::report::{Events, Report};
-use super::{SLOT, Sabotage, StoreKind, store};
+use super::{Sabotage, StoreKind, store};
 use crate::flood::child::{Child, ChildError, logins, own_program};
 use crate::flood::random::{NoRandomness, random};
 use ilp_core::audit::AuditError;
@@ -29,6 +29,7 @@ pub(super) struct Plan {
     kills: Vec<Kill>,
     store: StoreKind,
     power_fails: bool,
+    workers: u16,
     keeps_ledger: bool,
     rate: u32,
     pairs: u16,
@@ -105,17 +106,20 @@ impl Plan {
 
     /// Processes are killed that keep a ledger from events.
     pub(super) fn events(common: Common) -> Result<Self, clap::Error> {
+        if common.workers > 1 {
+            return Err(usage("the embedder's ledger is of one worker's events"));
+        }
         Ok(Self { keeps_ledger: true, ..Self::new(common, &[Sabotage::NoHold, Sabotage::EarlyAcknowledge], &Point::EVENTS)? })
     }
 
     fn new(common: Common, sabotages: &[Sabotage], points: &[Point]) -> Result<Self, clap::Error> {
         let seed = common.seed();
-        let Common { times, rate, pairs, sabotage, keep, json, .. } = common;
+        let Common { times, rate, pairs, workers, sabotage, keep, json, .. } = common;
         if sabotage.is_some_and(|sabotage| !sabotages.contains(&sabotage)) {
             return Err(usage("this sabotage changes nothing here: no-fsync goes with power, early-acknowledge with events"));
         }
         let (store, kills) = (StoreKind::Embedded, points::draw(seed, times, points));
-        Ok(Self { seed, kills, store, power_fails: false, keeps_ledger: false, rate, pairs, sabotage, keep, json })
+        Ok(Self { seed, kills, store, power_fails: false, workers, keeps_ledger: false, rate, pairs, sabotage, keep, json })
     }
 }
 
@@ -135,10 +139,11 @@ pub(super) async fn run(plan: Plan) -> Result<Report, RunError> {
         ledger: plan.keeps_ledger.then(|| place.ledger()),
         kill: None,
         power_fails: plan.power_fails,
+        workers: plan.workers,
         sabotage: plan.sabotage,
     };
     let mut figures = Figures { seed: plan.seed, store: plan.store, sabotage: plan.sabotage, ..Figures::default() };
-    let mut crew = Crew::start(&logins, port, plan.rate, &place, &mut rng).await?;
+    let mut crew = Crew::start(&logins, port, plan.workers, plan.rate, &place, &mut rng).await?;
 
     let opened = match kill_all(&plan, &order, &mut crew, &mut figures).await {
         Ok(()) => settle(&order, &mut crew, &mut figures).await,
@@ -246,10 +251,8 @@ async fn stop(last: Child<Said>) -> Result<(), RunError> {
 
 /// What is in the store, now that nobody has it open.
 async fn read(plan: &Plan, place: &Place) -> Result<Books, RunError> {
-    match store::picture(plan.store, &place.store()).await.map_err(RunError::Store)? {
-        Some(picture) => Ok(Books::of(SLOT, picture)?),
-        None => Ok(Books::default()),
-    }
+    let pictures = store::pictures(plan.store, &place.store()).await.map_err(RunError::Store)?;
+    Ok(Books::of(pictures)?)
 }
 
 fn how(ended: Option<ExitStatus>) -> String {

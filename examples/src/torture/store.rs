@@ -1,11 +1,15 @@
 //! The store, with the moments around its calls; and one that lies.
 
+use super::StoreKind;
 use super::medium::{FILE_READ, OPEN_MOMENTS};
 use super::points::{Point, Trigger};
-use super::{SLOT, StoreKind};
 use async_trait::async_trait;
+use bytes::Bytes;
 use ilp_core::audit::BatchSummary;
-use ilp_core::store::{BalanceStore, Commit, CommitOutcome, Durability, EmbeddedStore, OpenedSlot, SlotName, SlotPicture, StoreError};
+use ilp_core::store::{
+    AccountRow, AccountSetup, BalanceStore, Commit, CommitOutcome, Directory, Durability, EmbeddedStore, Lease, Move, MoveOutcome,
+    OpenedSlot, Renewal, SlotName, SlotPicture, StoreError,
+};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,11 +25,11 @@ pub(super) struct Watched {
 
 #[async_trait]
 impl BalanceStore for Watched {
-    async fn open(&self, slot: &SlotName) -> Result<OpenedSlot, StoreError> {
+    async fn open(&self, slot: &SlotName, lease: &Lease) -> Result<OpenedSlot, StoreError> {
         if self.trigger.variant(Point::DuringOpen, OPEN_MOMENTS) == Some(FILE_READ) {
             self.trigger.at_last(Point::DuringOpen, || "the file is read, the slot is not".to_owned());
         }
-        let opened = self.inner.open(slot).await?;
+        let opened = self.inner.open(slot, lease).await?;
         // Also for want of as many writes as there should have been before it.
         self.trigger.at_last(Point::DuringOpen, || format!("the epoch is {}, nothing follows from that yet", opened.epoch));
         self.trigger.set_opened();
@@ -58,6 +62,26 @@ impl BalanceStore for Watched {
         outcome
     }
 
+    async fn renew(&self, slot: &SlotName, epoch: u64, lease: &Lease) -> Renewal {
+        self.inner.renew(slot, epoch, lease).await
+    }
+
+    async fn set_up(&self, account: &AccountSetup) -> Result<AccountRow, StoreError> {
+        self.inner.set_up(account).await
+    }
+
+    async fn make_move(&self, request: &Move) -> MoveOutcome {
+        self.inner.make_move(request).await
+    }
+
+    async fn mail(&self, slot: &SlotName, letter: Bytes) -> Result<(), StoreError> {
+        self.inner.mail(slot, letter).await
+    }
+
+    async fn directory(&self) -> Result<Directory, StoreError> {
+        self.inner.directory().await
+    }
+
     async fn read(&self, slot: &SlotName) -> Result<Option<SlotPicture>, StoreError> {
         self.inner.read(slot).await
     }
@@ -67,16 +91,18 @@ impl BalanceStore for Watched {
     }
 }
 
-/// What is in a store whose connector is gone; `None` if nothing ever was.
-pub(super) async fn picture(kind: StoreKind, directory: &Path) -> Result<Option<SlotPicture>, String> {
-    match kind {
-        // It went with its process.
-        StoreKind::Memory => Ok(None),
-        StoreKind::Embedded => {
-            let store = EmbeddedStore::open(directory).map_err(|error| error.to_string())?;
-            store.read(&SLOT.into()).await.map_err(|error| error.to_string())
+/// What is in a store whose connector is gone, slot by slot.
+pub(super) async fn pictures(kind: StoreKind, directory: &Path) -> Result<Vec<(SlotName, SlotPicture)>, String> {
+    let mut pictures = Vec::new();
+    // What was in memory went with its process.
+    if kind == StoreKind::Embedded {
+        let store = EmbeddedStore::open(directory).map_err(|error| error.to_string())?;
+        for slot in store.directory().await.map_err(|error| error.to_string())?.slots {
+            let picture = store.read(&slot.name).await.map_err(|error| error.to_string())?;
+            pictures.extend(picture.map(|picture| (slot.name, picture)));
         }
     }
+    Ok(pictures)
 }
 
 /// What of a snapshot a batch carries, if anything.
@@ -124,8 +150,8 @@ impl Hasty {
 
 #[async_trait]
 impl BalanceStore for Hasty {
-    async fn open(&self, slot: &SlotName) -> Result<OpenedSlot, StoreError> {
-        self.inner.open(slot).await
+    async fn open(&self, slot: &SlotName, lease: &Lease) -> Result<OpenedSlot, StoreError> {
+        self.inner.open(slot, lease).await
     }
 
     async fn commit(&self, batch: Commit) -> CommitOutcome {
@@ -134,6 +160,26 @@ impl BalanceStore for Hasty {
             Some(batches) if batches.send(batch).await.is_ok() => CommitOutcome::Durable,
             _ => CommitOutcome::Unknown { cause: "the store is closed".to_owned() },
         }
+    }
+
+    async fn renew(&self, slot: &SlotName, epoch: u64, lease: &Lease) -> Renewal {
+        self.inner.renew(slot, epoch, lease).await
+    }
+
+    async fn set_up(&self, account: &AccountSetup) -> Result<AccountRow, StoreError> {
+        self.inner.set_up(account).await
+    }
+
+    async fn make_move(&self, request: &Move) -> MoveOutcome {
+        self.inner.make_move(request).await
+    }
+
+    async fn mail(&self, slot: &SlotName, letter: Bytes) -> Result<(), StoreError> {
+        self.inner.mail(slot, letter).await
+    }
+
+    async fn directory(&self) -> Result<Directory, StoreError> {
+        self.inner.directory().await
     }
 
     async fn read(&self, slot: &SlotName) -> Result<Option<SlotPicture>, StoreError> {

@@ -3,7 +3,7 @@
 use super::support::{AMOUNT, Running, balance, run};
 use bytes::Bytes;
 use ilp_core::AccountId;
-use ilp_core::store::{BalanceStore, Commit, CommitOutcome, EmbeddedStore};
+use ilp_core::store::{BalanceStore, Commit, CommitOutcome, EmbeddedStore, Lease};
 
 #[tokio::test]
 async fn a_running_connector_under_load_is_audited() {
@@ -92,7 +92,7 @@ async fn a_balance_that_somebody_changed_is_found() {
 
     // Somebody who can write to the store, and wants alice to have paid less.
     let store = EmbeddedStore::open(&running.folder.0.join("books")).unwrap();
-    let opened = store.open(&"slot-0".into()).await.unwrap();
+    let opened = store.open(&"slot-0".into(), &Lease { holder: "somebody".into(), address: None, ms: 1 }).await.unwrap();
     let commit = Commit {
         slot: "slot-0".into(),
         epoch: opened.epoch,
@@ -100,13 +100,14 @@ async fn a_balance_that_somebody_changed_is_found() {
         blob: Bytes::new(),
         balances: vec![(AccountId::new(1, "alice").unwrap(), Some(-70))],
         cut_below: None,
+        mail_read: None,
     };
     assert_eq!(store.commit(commit).await, CommitOutcome::Durable);
     drop(store);
 
     let (code, stdout, stderr) = running.ask(&["audit"]).await;
     assert_eq!((code, stderr.as_str()), (1, ""));
-    assert!(stdout.contains("  WRONG  I2: account alice: its balance is -700 by the log, -70 beside it"), "{stdout}");
+    assert!(stdout.contains("  WRONG  I2: account alice: 999999300 of it are hot by the log, -70 beside it"), "{stdout}");
     assert!(stdout.contains("\nTHE BOOKS ARE NOT RIGHT"), "{stdout}");
     let (code, stdout, _) = running.ask(&["audit", "--json"]).await;
     let report: serde_json::Value = serde_json::from_str(&stdout).unwrap();
@@ -116,5 +117,5 @@ async fn a_balance_that_somebody_changed_is_found() {
     running.start_again().await;
     running.line_with("is running").await;
     let (code, stdout, _) = running.ask(&["audit"]).await;
-    assert!(code == 1 && stdout.contains("I2: account alice: its balance is -700 by the log, -70 beside it"), "{stdout}");
+    assert!(code == 1 && stdout.contains("I2: account alice: 999999300 of it are hot by the log, -70 beside it"), "{stdout}");
 }

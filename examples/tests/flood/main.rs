@@ -80,11 +80,22 @@ fn stores_are_compared_in_turns() {
     let report = report(&output);
     assert_eq!(report["runs"], 2);
     assert!(report["ratio"].as_f64().is_some_and(|ratio| ratio > 0.0), "{report}");
-    for store in ["memory", "embedded"] {
-        assert_eq!(report[store]["balances_ok"], true);
-        assert!(report[store]["payments_per_second"].is_number(), "{report}");
+    for (run, store) in [("baseline", "memory"), ("run", "embedded")] {
+        assert_eq!((&report[run]["name"], &report[run]["balances_ok"]), (&store.into(), &true.into()), "{report}");
+        assert!(report[run]["payments_per_second"].is_number(), "{report}");
     }
-    assert!(report["memory"]["disk"].is_null() && report["embedded"]["disk"]["fsyncs"].is_number(), "{report}");
+    assert!(report["baseline"]["disk"].is_null() && report["run"]["disk"]["fsyncs"].is_number(), "{report}");
+}
+
+#[test]
+fn two_workers_are_compared_with_one_and_hardly_move_anything() {
+    let (code, output) = run("--count 2000 --window 64 --workers 2 --parallelism 2 --compare 1 --against workers=1 --json");
+    assert_eq!(code, Some(0), "{}", complaints(&output));
+    let report = report(&output);
+    for (run, workers) in [("baseline", 1), ("run", 2)] {
+        assert_eq!((&report[run]["balances_ok"], &report[run]["workers"]["workers"]), (&true.into(), &workers.into()), "{report}");
+        assert!(report[run]["workers"]["moves_per_thousand"].as_f64().is_some_and(|moves| moves < 10.0), "{report}");
+    }
 }
 
 #[test]

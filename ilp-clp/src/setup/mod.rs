@@ -154,6 +154,16 @@ impl Setup {
 
     /// The credentials were wrong, in whatever way. The caller closes the connection once the frames have been sent.
     pub fn refuse(&mut self, session: &mut Session, now: Timestamp, frames: &mut Vec<Bytes>) {
+        self.turn_away(ErrorCode::F00_BAD_REQUEST, NOT_AUTHENTICATED, session, now, frames);
+    }
+
+    /// The credentials were right, but the peer has to connect elsewhere, as `why` says (Error T01). The caller closes the connection once the
+    /// frames have been sent.
+    pub fn redirect(&mut self, why: &str, session: &mut Session, now: Timestamp, frames: &mut Vec<Bytes>) {
+        self.turn_away(ErrorCode::T01_LEDGER_UNREACHABLE, why, session, now, frames);
+    }
+
+    fn turn_away(&mut self, code: ErrorCode, why: &str, session: &mut Session, now: Timestamp, frames: &mut Vec<Bytes>) {
         let early = std::mem::take(&mut self.early);
         if let State::Deciding(request) = std::mem::replace(&mut self.state, State::Refused) {
             let early = early.iter().filter_map(|event| match event {
@@ -161,7 +171,7 @@ impl Setup {
                 SessionEvent::Answered { .. } => None,
             });
             for id in request.into_iter().chain(early) {
-                self.not_authenticated(id, session, now, frames);
+                self.error(id, code, why, session, now, frames);
             }
         }
     }
@@ -308,7 +318,7 @@ impl Setup {
     }
 
     fn not_authenticated(&self, id: u32, session: &mut Session, now: Timestamp, frames: &mut Vec<Bytes>) {
-        self.error(id, ErrorCode::F00_BAD_REQUEST, "not authenticated", session, now, frames);
+        self.error(id, ErrorCode::F00_BAD_REQUEST, NOT_AUTHENTICATED, session, now, frames);
     }
 
     fn error(&self, id: u32, code: ErrorCode, text: &str, session: &mut Session, now: Timestamp, frames: &mut Vec<Bytes>) {
@@ -318,6 +328,8 @@ impl Setup {
         }
     }
 }
+
+const NOT_AUTHENTICATED: &str = "not authenticated";
 
 /// Whether the server's words, which will be logged, hold the token that we have told it.
 fn repeats_token(state: &State, words: &[u8]) -> bool {

@@ -3,6 +3,7 @@
 use super::Violation;
 use crate::account::AccountId;
 use crate::record::{AccountNo, AccountState, CorruptRecord, Leg, OWN, Record, Sums};
+use crate::store::MoveChange;
 use crate::worker::Totals;
 use ilp_oer::{Timestamp, TransferId};
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -28,6 +29,8 @@ pub(super) struct Folded {
     pub(super) id: AccountId,
     pub(super) asset: String,
     pub(super) sums: Sums,
+    /// Number of the last move, and whether it is under way.
+    last_move: (u64, bool),
     /// Left the log; kept for what its records say.
     pub(super) closed: bool,
 }
@@ -57,11 +60,12 @@ impl Fold {
     fn record(&mut self, seq: u64, record: &Record<'_>) {
         match record {
             Record::BatchBegun { at, .. } => self.last_at = Some(*at),
-            Record::AccountOpened { no, id, asset } => {
-                let folded = Folded { id: id.clone(), asset: (*asset).to_owned(), sums: Sums::default(), closed: false };
+            Record::AccountOpened { no, id, asset } | Record::AccountKnown { no, id, asset } => {
+                let sums = Sums::default();
+                let folded = Folded { id: id.clone(), asset: (*asset).to_owned(), sums, last_move: (0, false), closed: false };
                 self.accounts.insert(*no, folded);
             }
-            Record::AccountClosed { no, .. } => {
+            Record::AccountClosed { no, .. } | Record::AccountLeft { no, .. } => {
                 if let Some(account) = self.accounts.get_mut(no) {
                     account.closed = true;
                 }
@@ -88,6 +92,14 @@ impl Fold {
                     account.sums.settlements = account.sums.settlements.saturating_add(*amount);
                 }
             }
+            Record::MoveBegun { no, n, change } => {
+                let given = match change {
+                    MoveChange::Give { amount } => *amount,
+                    MoveChange::Draw { .. } | MoveChange::Close => 0,
+                };
+                self.moved(seq, *no, (*n, Some(*change)), given.saturating_neg());
+            }
+            Record::MoveEnded { no, n, moved } => self.moved(seq, *no, (*n, None), *moved),
             Record::Account(state) => self.account(seq, state),
             Record::Transfer(state) if state.outcome == 0 => {
                 let at = self.last_at.unwrap_or_default();
@@ -111,9 +123,28 @@ impl Fold {
             }
             Some(_) => {}
             None => {
-                let folded = Folded { id: state.id.clone(), asset: state.asset.to_owned(), sums: state.sums, closed: false };
+                let last_move = (state.last_move, state.moving.is_some());
+                let folded = Folded { id: state.id.clone(), asset: state.asset.to_owned(), sums: state.sums, last_move, closed: false };
                 self.accounts.insert(state.no, folded);
             }
+        }
+    }
+
+    /// Moves of an account are numbered without gaps, and one begins when the one before has ended.
+    fn moved(&mut self, seq: u64, no: AccountNo, (n, change): (u64, Option<MoveChange>), amount: i128) {
+        let Some(account) = self.accounts.get_mut(&no) else { return };
+        account.sums.moved = account.sums.moved.saturating_add(amount);
+        let (last, under_way) = account.last_move;
+        let fits = match change {
+            Some(_) => !under_way && (n == last.saturating_add(1) || last == 0),
+            None => under_way && n == last,
+        };
+        let id = account.id.clone();
+        account.last_move = (n, change.is_some());
+        if !fits {
+            let what =
+                format!("batch {seq} has move {n} of account {id} after move {last} ({})", if under_way { "under way" } else { "ended" });
+            self.violations.push(Violation { rule: "I2", what });
         }
     }
 

@@ -10,8 +10,8 @@ mod fold;
 use crate::account::{AccountId, Asset};
 use crate::limits::{Limits, Timing};
 use crate::record::{CorruptRecord, Record};
-use crate::store::{OpenedSlot, SlotPicture, StoreError};
-use crate::worker::{Doubts, OpenError, Totals, TransferStatus, Worker, WorkerConfig, WorkerStatus};
+use crate::store::{OpenedSlot, SlotNo, SlotPicture, StoreError};
+use crate::worker::{AccountStatus, Doubts, OpenError, Totals, TransferStatus, Worker, WorkerConfig, WorkerStatus};
 use fold::Fold;
 use ilp_oer::{Address, Timestamp};
 use std::collections::BTreeMap;
@@ -64,14 +64,17 @@ pub struct AccountAudit {
     pub id: AccountId,
     /// What its amounts are in.
     pub asset: Asset,
-    /// What the connector owes its holder: cold + hot + in transit.
+    /// What the connector owes its holder as far as it came about at this slot. The parts of all slots add up to the balance, and so do the
+    /// cold balance, what is hot anywhere, and what is in transit.
     pub balance: i128,
-    /// The part that no slot may spend by itself; what is below zero is always here.
+    /// What no slot holds, as the store says; 0 if it doesn't know the account.
     pub cold: i128,
-    /// The part that the slot may spend.
+    /// What this slot may spend.
     pub hot: i128,
-    /// On its way between the two.
+    /// On its way between the two, by a move of this slot that one side has booked and the other hasn't.
     pub in_transit: i128,
+    /// What this slot has drawn, less what it has given back.
+    pub moved: i128,
     /// What the balance is made of.
     pub totals: Totals,
     /// How far the balance may go below zero; `None` if nobody who knows was asked: it stands in the configuration, not in the books.
@@ -106,12 +109,15 @@ pub struct AssetAudit {
     pub own: i128,
     /// Σ of what was settled, at accounts that are closed too.
     pub settlements: i128,
+    /// Σ of what closed accounts had drawn at this slot less what they had given back.
+    pub closed_moves: i128,
 }
 
 impl AssetAudit {
-    /// Balances + held + own − settlements: 0, or units came from nowhere or went there (I1).
+    /// Balances + held + own − settlements − moves of closed accounts: 0, or units came from nowhere or went there (I1).
     pub fn difference(&self) -> i128 {
-        [self.held, self.own, self.settlements.saturating_neg()].into_iter().fold(self.balances, i128::saturating_add)
+        let gone = [self.settlements.saturating_neg(), self.closed_moves.saturating_neg()];
+        [self.held, self.own].into_iter().chain(gone).fold(self.balances, i128::saturating_add)
     }
 }
 
@@ -170,6 +176,7 @@ impl Audit {
         picture.slot.last_seq = statement.seq;
         if !stored {
             picture.balances.clear();
+            picture.accounts.clear();
         }
         let (mut audit, _, _) = Self::make(slot, &picture, Some(statement))?;
         if let Some(of_all) = of_all {
@@ -188,6 +195,13 @@ impl Audit {
         let found =
             |(at, key): &(i64, _)| Some(LastTransfer { at: Timestamp::from_unix_millis(*at).ok(), transfer: worker.transfer_by_id(key)? });
         Ok(fold.last.iter().rev().filter_map(found).collect())
+    }
+
+    /// The transfers of a slot that are held or whose answer is owed, those that expire first first; at most `max` of them. The slot is their
+    /// owner.
+    pub fn hot_set(slot: &str, picture: &SlotPicture, max: usize) -> Result<Vec<TransferStatus>, AuditError> {
+        let (worker, _) = read(slot, &picture.slot, None)?;
+        Ok(worker.in_flight_transfers(max))
     }
 
     /// Whether nothing is wrong.
@@ -212,6 +226,11 @@ impl Audit {
                     wrong(format!("its records make it {:?}, a restart would make it {:?}", fold::totals(&folded.sums), account.totals));
                 }
                 Some((_, folded)) if folded.asset != account.asset.to_string() => wrong(format!("its asset is {}", folded.asset)),
+                Some((_, folded))
+                    if fold::totals(&folded.sums).balance().and_then(|b| b.checked_add(folded.sums.moved)) != Some(account.hot) =>
+                {
+                    wrong(format!("its records leave {} drawn, a restart would make {} hot", folded.sums.moved, account.hot));
+                }
                 Some(_) => {}
                 None => wrong("a restart would find it, its records don't say where it comes from".into()),
             }
@@ -222,20 +241,34 @@ impl Audit {
                 wrong(format!("{held_amount} are held, its sums say {}", account.totals.incoming_prepared));
             }
             let beside = stored.get(&account.id).copied();
-            if compare_stored && beside != Some(account.balance) {
+            if compare_stored && beside != Some(account.hot) {
                 let beside = beside.map_or("nothing".to_owned(), |balance| balance.to_string());
-                wrong(format!("its balance is {} by the log, {beside} beside it", account.balance));
+                wrong(format!("{} of it are hot by the log, {beside} beside it", account.hot));
             }
-            if let Some(stated) = stated.filter(|stated| stated.totals != account.totals || stated.balance != account.balance) {
+            if account.hot < 0 {
+                wrong(format!("{} of it are hot", account.hot));
+            }
+            if let Some(stated) = stated.filter(|stated| (stated.totals, stated.hot) != (account.totals, account.hot)) {
                 wrong(format!("the log makes it {:?}, the running connector says {:?}", account.totals, stated.totals));
+            }
+            let row = picture.accounts.iter().find(|(id, _)| *id == account.id).map(|(_, row)| row);
+            let slot_no = slot.strip_prefix("slot-").and_then(|no| no.parse::<SlotNo>().ok());
+            let last = row.zip(slot_no).and_then(|(row, no)| row.moves.get(&no)).copied();
+            let in_transit = worker.in_transit(&account.id, last);
+            let moved = account.hot.saturating_sub(account.balance);
+            if let Some(total) =
+                row.zip(slot_no).map(|_| last.map_or(0, |last| last.total)).filter(|total| *total != moved.saturating_add(in_transit))
+            {
+                wrong(format!("{moved} of it are drawn here by the log and {in_transit} in transit, the account's row says {total}"));
             }
             accounts.push(AccountAudit {
                 id: account.id.clone(),
                 asset: account.asset.clone(),
                 balance: account.balance,
-                cold: account.balance.min(0),
-                hot: account.balance.max(0),
-                in_transit: 0,
+                cold: row.map_or(0, |row| row.cold),
+                hot: account.hot,
+                in_transit,
+                moved: account.hot.saturating_sub(account.balance),
                 totals: account.totals,
                 credit_limit: stated.map(|stated| stated.credit_limit),
                 stored: beside,
@@ -249,6 +282,10 @@ impl Audit {
                 let what = format!("account {id}: a balance of {balance} stands beside the log, which doesn't know it");
                 violations.push(Violation { rule: "I2", what });
             }
+        }
+        for (id, row) in picture.accounts.iter().filter(|(_, row)| row.difference() != 0) {
+            let what = format!("account {id}: the cold balance and what all slots have drawn add up to {}, not 0", row.difference());
+            violations.push(Violation { rule: "I1", what });
         }
         if let Some(statement) = statement {
             violations.extend(differences(statement, &recovered));
@@ -289,7 +326,10 @@ impl Audit {
 /// What the running worker has that its log hasn't, or the other way round.
 fn differences(statement: &WorkerStatus, recovered: &WorkerStatus) -> Vec<Violation> {
     let mut violations = Vec::new();
-    for account in statement.accounts.iter().filter(|account| !recovered.accounts.iter().any(|other| other.id == account.id)) {
+    // An account with which a slot has had nothing to do is in its configuration only.
+    let booked = |account: &&AccountStatus| account.totals != Totals::default() || account.hot != 0;
+    for account in statement.accounts.iter().filter(booked).filter(|account| !recovered.accounts.iter().any(|other| other.id == account.id))
+    {
         violations.push(Violation { rule: "I2", what: format!("account {}: the running connector has it, its log doesn't", account.id) });
     }
     for (asset, own) in &statement.own {
@@ -312,6 +352,12 @@ fn assets(accounts: &[AccountAudit], recovered: &WorkerStatus) -> Vec<AssetAudit
             held: mine().map(|account| account.totals.incoming_prepared).fold(0, i128::saturating_add),
             own: *own,
             settlements: mine().map(|account| account.totals.settlements).chain(closed(asset)).fold(0, i128::saturating_add),
+            closed_moves: recovered
+                .closed_moves
+                .iter()
+                .filter(|(other, _)| other == asset)
+                .map(|(_, moved)| *moved)
+                .fold(0, i128::saturating_add),
         }
     };
     recovered.own.iter().map(of).collect()
@@ -331,6 +377,7 @@ fn read(slot: &str, opened: &OpenedSlot, wanted: Option<AccountId>) -> Result<(W
     let config = WorkerConfig {
         address,
         slot: 0,
+        deployment: vec![0],
         limits: Limits::default(),
         timing: Timing::default(),
         rates: Vec::new(),

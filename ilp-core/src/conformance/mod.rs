@@ -26,8 +26,9 @@
 //! assert!(report.passed(), "{report}");
 //! ```
 //!
-//! It needs no runtime and no test framework, and has no clock: a store that never answers keeps it waiting, so give a test a time limit.
+//! It needs no runtime and no test framework. A store that never answers keeps it waiting, so give a test a time limit.
 
+mod accounts;
 mod cases;
 mod crashes;
 mod subject;
@@ -41,6 +42,7 @@ use futures::future::BoxFuture;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 use subject::Case;
 
 /// Why a subject can't go on; it fails the case.
@@ -55,6 +57,12 @@ pub trait Subject: Send + Sync {
     /// Lets the worst happen to a store that its [durability class](BalanceStore::durability) covers, in the middle of whatever it is
     /// doing, and opens what is left of it.
     async fn crash(&mut self, store: Arc<dyn BalanceStore>) -> Result<Arc<dyn BalanceStore>, SubjectError>;
+
+    /// Lets time pass, by the clock that the store measures leases with. Without more, that is the system's: then this waits.
+    async fn pass(&mut self, store: &Arc<dyn BalanceStore>, time: Duration) {
+        let _ = store;
+        std::thread::sleep(time);
+    }
 }
 
 /// What came of each case.
@@ -121,6 +129,15 @@ const CASES: &[(&str, CaseFn)] = &[
     ("large_and_empty_blobs", |case| Box::pin(cases::large_and_empty_blobs(case))),
     ("many_slots", |case| Box::pin(cases::many_slots(case))),
     ("abandoned_commit_can_be_repeated", |case| Box::pin(cases::abandoned_commit_can_be_repeated(case))),
+    ("balances_are_each_slots_own", |case| Box::pin(accounts::balances_are_each_slots_own(case))),
+    ("setups_can_be_repeated", |case| Box::pin(accounts::setups_can_be_repeated(case))),
+    ("draws_take_what_is_there_and_no_more", |case| Box::pin(accounts::draws_take_what_is_there_and_no_more(case))),
+    ("moves_can_be_repeated", |case| Box::pin(accounts::moves_can_be_repeated(case))),
+    ("slots_draw_together_what_there_is", |case| Box::pin(accounts::slots_draw_together_what_there_is(case))),
+    ("moves_survive_crash", |case| Box::pin(accounts::moves_survive_crash(case))),
+    ("letters_wait_until_they_are_read", |case| Box::pin(accounts::letters_wait_until_they_are_read(case))),
+    ("a_lease_keeps_others_out", |case| Box::pin(accounts::a_lease_keeps_others_out(case))),
+    ("a_lease_ends_unless_it_is_renewed", |case| Box::pin(accounts::a_lease_ends_unless_it_is_renewed(case))),
     ("durable_survives_crash", |case| Box::pin(crashes::durable_survives_crash(case))),
     ("epoch_survives_crash", |case| Box::pin(crashes::epoch_survives_crash(case))),
     ("repeat_after_crash", |case| Box::pin(crashes::repeat_after_crash(case))),

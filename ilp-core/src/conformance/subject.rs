@@ -2,7 +2,7 @@
 
 use super::Subject;
 use crate::AccountId;
-use crate::store::{BalanceStore, Commit, CommitOutcome, OpenedSlot, SlotName, SlotPicture};
+use crate::store::{BalanceStore, Commit, CommitOutcome, Lease, OpenedSlot, SlotName, SlotPicture};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ const ATTEMPTS: usize = 100;
 impl Case<'_> {
     pub(super) async fn open(&self, slot: &str) -> Result<OpenedSlot, String> {
         let slot: SlotName = slot.into();
-        self.store.open(&slot).await.map_err(|error| format!("opening failed: {error}"))
+        self.store.open(&slot, &lease()).await.map_err(|error| format!("opening failed: {error}"))
     }
 
     pub(super) async fn read(&self, slot: &str) -> Result<Option<SlotPicture>, String> {
@@ -58,6 +58,11 @@ impl Case<'_> {
         Ok(())
     }
 
+    /// Time passes, for leases.
+    pub(super) async fn pass(&mut self, time: std::time::Duration) {
+        self.subject.pass(&self.store, time).await;
+    }
+
     pub(super) async fn crash(&mut self) -> Result<(), String> {
         // The subject must have the only handle, or what the store holds isn't let go.
         let store = std::mem::replace(&mut self.store, Arc::new(crate::store::MemoryStore::new()));
@@ -66,9 +71,14 @@ impl Case<'_> {
     }
 }
 
+/// For cases that have nothing to do with leases: every opening is by the same holder.
+fn lease() -> Lease {
+    Lease { holder: "case".into(), address: None, ms: 3_600_000 }
+}
+
 /// A batch whose bytes say which it is.
 pub(super) fn batch(slot: &str, epoch: u64, seq: u64) -> Commit {
-    Commit { slot: slot.into(), epoch, seq, blob: blob(slot, seq), balances: Vec::new(), cut_below: None }
+    Commit { slot: slot.into(), epoch, seq, blob: blob(slot, seq), balances: Vec::new(), cut_below: None, mail_read: None }
 }
 
 pub(super) fn blob(slot: &str, seq: u64) -> Bytes {

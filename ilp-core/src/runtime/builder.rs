@@ -1,6 +1,7 @@
 //! Puts a connector together and starts it.
 
 use super::connector::Connector;
+use super::hub::{Colleagues, Hub};
 use super::supervisor::{Seeds, Shared};
 use super::transport::Endpoint;
 use super::{Clock, Notice, Notices, SystemClock};
@@ -9,9 +10,10 @@ use crate::auth::{Authenticator, Tokens};
 use crate::event::NumberedEvent;
 use crate::limits::{Limits, Timing};
 use crate::receiver::Receiver;
-use crate::store::{BalanceStore, MemoryStore, SlotName, StoreError};
+use crate::store::{BalanceStore, Directory, Lease, MemoryStore, SlotNo, StoreError, slot_name};
 use crate::worker::{AccountError, OpenError, WorkerConfig};
 use ilp_oer::{Address, InvalidAddress};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -21,8 +23,13 @@ use tokio::sync::mpsc;
 pub struct ConnectorBuilder {
     address: String,
     allow_production: bool,
-    slot: SlotName,
-    slot_number: u16,
+    slots: Vec<SlotNo>,
+    deployment: Vec<SlotNo>,
+    standby: bool,
+    holder: Option<String>,
+    reached_at: Option<String>,
+    lease: Duration,
+    colleagues: Option<Arc<dyn Colleagues>>,
     store: Arc<dyn BalanceStore>,
     authenticator: Option<Arc<dyn Authenticator>>,
     receiver: Option<Arc<dyn Receiver>>,
@@ -76,8 +83,13 @@ impl ConnectorBuilder {
         Self {
             address: address.to_owned(),
             allow_production: false,
-            slot: "slot-0".into(),
-            slot_number: 0,
+            slots: vec![0],
+            deployment: Vec::new(),
+            standby: false,
+            holder: None,
+            reached_at: None,
+            lease: Duration::from_secs(10),
+            colleagues: None,
             store: Arc::new(MemoryStore::new()),
             authenticator: None,
             receiver: None,
@@ -99,10 +111,50 @@ impl ConnectorBuilder {
         self
     }
 
-    /// The slot of the store, and its number in outgoing ids. Default: `slot-0`, 0.
-    pub fn slot(mut self, name: &str, number: u16) -> Self {
-        self.slot = name.into();
-        self.slot_number = number;
+    /// How many workers there are: slots 0 to `count` − 1 of the store, each with a task of its own. Default: 1. Accounts are spread over
+    /// them by their parallelism when they are first added, and stay there.
+    ///
+    /// Several pay on a runtime with several threads: the workers share nothing but the store.
+    pub fn workers(self, count: SlotNo) -> Self {
+        self.slots((0..count.max(1)).collect())
+    }
+
+    /// The slots of the store that this connector opens, instead of those from 0.
+    pub fn slots(mut self, slots: Vec<SlotNo>) -> Self {
+        self.slots = slots;
+        self
+    }
+
+    /// All slots of the store that new accounts are spread over, in this process or another. Default: those that this connector opens.
+    pub fn deployment(mut self, slots: Vec<SlotNo>) -> Self {
+        self.deployment = slots;
+        self
+    }
+
+    /// Slots that somebody else has open are waited for, and taken when their lease has ended; without this, starting fails then. Such a
+    /// connector also starts if it can have none at once.
+    pub fn standby(mut self, standby: bool) -> Self {
+        self.standby = standby;
+        self
+    }
+
+    /// For how long slots are kept without a sign of life; longer than anything that may hold a worker up. Default: 10 s. It is renewed
+    /// three times as often. A worker that couldn't renew it releases nothing more.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.lease = lease;
+        self
+    }
+
+    /// What the store shows as the holder of the slots. Default: the process's number, and something random.
+    pub fn holder(mut self, holder: &str) -> Self {
+        self.holder = Some(holder.to_owned());
+        self
+    }
+
+    /// The way to workers of other processes. Default: none.
+    pub fn colleagues(mut self, colleagues: Arc<dyn Colleagues>, reached_at: &str) -> Self {
+        self.colleagues = Some(colleagues);
+        self.reached_at = Some(reached_at.to_owned());
         self
     }
 
@@ -176,13 +228,13 @@ impl ConnectorBuilder {
     ///
     /// None is lost: while the channel is full, or [`Limits::events_unacknowledged`] are not acknowledged, nothing more is read from peers.
     /// What isn't acknowledged ([`Connector::acknowledge_events`]) is told again by the next connector on the same slot, and when this one
-    /// has to open its slot again. A connector without this call numbers its events all the same, and tells them to nobody.
+    /// has to open its slot again. Each slot numbers its own. A connector without this call numbers its events all the same, and tells them to nobody.
     pub fn events(mut self, events: mpsc::Sender<NumberedEvent>) -> Self {
         self.events = Some(events);
         self
     }
 
-    /// Opens the slot and starts, on the runtime that this is called on.
+    /// Opens the slots and starts, on the runtime that this is called on.
     ///
     /// # Cancel safety
     ///
@@ -199,11 +251,35 @@ impl ConnectorBuilder {
                 return Err(StartError::Duplicate(account.id.name().to_owned()));
             }
         }
+        let seeds = self.seeds;
+        let holder = match self.holder {
+            Some(holder) => holder,
+            None => {
+                let random = Seeds::System.next()?.first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+                format!("{}-{random:016x}", std::process::id())
+            }
+        };
+        let lease = Lease {
+            holder: holder.into(),
+            address: self.reached_at.map(Into::into),
+            ms: u32::try_from(self.lease.as_millis()).unwrap_or(u32::MAX),
+        };
+        let mut slots = self.slots;
+        slots.sort_unstable();
+        slots.dedup();
+        let deployment = if self.deployment.is_empty() { slots.clone() } else { self.deployment };
+        // Slots that nobody was told to open, but that have books: somebody has to end what is in flight there.
+        let found = self.store.directory().await?;
+        let orphans = orphans(&found, &deployment);
+        for slot in &orphans {
+            self.notices.send(Notice::Adopted { slot: slot_name(*slot).to_string() });
+        }
+        slots.extend(orphans);
         let shared = Arc::new(Shared {
-            slot: self.slot,
             worker: WorkerConfig {
                 address: address.clone(),
-                slot: self.slot_number,
+                slot: 0,
+                deployment: deployment.iter().chain(&slots).copied().collect::<BTreeSet<_>>().into_iter().collect(),
                 limits: self.limits.clone(),
                 timing: self.timing,
                 rates: self.rates,
@@ -218,9 +294,22 @@ impl ConnectorBuilder {
             notices: self.notices,
             events: self.events,
             accounts: Default::default(),
-            seeds: self.seeds.into(),
+            seeds: seeds.into(),
+            slots: deployment,
+            lease,
+            hub: Hub::new(self.colleagues),
         });
-        let opened = shared.open().await?;
+        let mut opened = Vec::with_capacity(slots.len());
+        for slot in slots {
+            match shared.open(slot).await {
+                Ok(this) => opened.push((slot, Some(this))),
+                Err(StartError::Store(error)) if self.standby && error.held_by.is_some() => {
+                    shared.notices.send(Notice::Standby { slot: slot_name(slot).to_string() });
+                    opened.push((slot, None));
+                }
+                Err(error) => return Err(error),
+            }
+        }
         let mut connector = Connector::run(shared, opened);
         for account in self.accounts {
             if let Err(error) = connector.add_account(account).await {
@@ -233,6 +322,13 @@ impl ConnectorBuilder {
         }
         Ok(connector)
     }
+}
+
+/// Slots with books that no account may be dealt to any more.
+fn orphans(directory: &Directory, deployment: &[SlotNo]) -> Vec<SlotNo> {
+    let number = |name: &str| name.strip_prefix("slot-")?.parse::<SlotNo>().ok();
+    let unheld = directory.slots.iter().filter(|slot| slot.lease.is_none() && slot.last_seq > 0);
+    unheld.filter_map(|slot| number(&slot.name)).filter(|slot| !deployment.contains(slot)).collect()
 }
 
 fn first_segment(address: &Address) -> &str {

@@ -1,6 +1,7 @@
 //! One connection as the driver holds it.
 
 use super::allowance::Allowance;
+use super::hub::Handover;
 use super::ready::ConnectionWaker;
 use super::transport::{NewConnection, Traffic, TransportError};
 use crate::account::AccountId;
@@ -46,6 +47,8 @@ pub(super) struct Connection {
     unflushed: bool,
     /// There may be more to read although nobody will wake us for it.
     pub(super) unread: bool,
+    /// Its peer has said who it is, and isn't let in yet: nothing more is read.
+    pub(super) named: bool,
 }
 
 impl Connection {
@@ -67,9 +70,34 @@ impl Connection {
             task,
             unflushed: false,
             unread: true,
+            named: false,
         };
         connection.new.link.start(now, &mut connection.output);
         connection
+    }
+
+    /// One whose peer has proved at another worker who it is.
+    pub(super) fn handed_over(id: ConnectionId, handover: Handover, waker: Arc<ConnectionWaker>, now: Timestamp) -> Self {
+        let Handover { new, output, .. } = handover;
+        let task = Waker::from(waker.clone());
+        Self {
+            id,
+            new,
+            authenticated: None,
+            since: now,
+            congested: false,
+            let_in_at: None,
+            refuse_at: None,
+            output,
+            allowance: Allowance::of_stranger(),
+            controls: 0,
+            throttled: false,
+            waker,
+            task,
+            unflushed: true,
+            unread: false,
+            named: true,
+        }
     }
 
     pub(super) fn served(&self) {
@@ -79,6 +107,8 @@ impl Connection {
     /// It is an account's from now on.
     pub(super) fn authenticate(&mut self, account: AccountId, fruitless_frames_per_second: u32) {
         self.authenticated = Some(account);
+        self.named = false;
+        self.unread = true;
         self.allowance = Allowance::of_account(fruitless_frames_per_second);
     }
 
@@ -90,6 +120,13 @@ impl Connection {
 
     /// Takes frames in, up to `max` and what it may still ask for, and lets the link read them.
     pub(super) fn receive(&mut self, frames: &mut Vec<Bytes>, max: usize, now: Timestamp) -> Result<(), TransportError> {
+        if self.named {
+            // What comes next is for whoever serves the account.
+            self.unread = false;
+            return Ok(());
+        }
+        // A login is looked at alone: whoever serves the account reads what comes after it.
+        let max = if self.authenticated.is_none() { 1 } else { max };
         if self.allowance.is_used_up() {
             // Listed again when there is some.
             self.throttled = true;

@@ -2,21 +2,26 @@
 
 use super::ConnectorBuilder;
 use super::connection::ConnectionStatus;
-use super::driver::StatusReply;
-use super::supervisor::{Shared, supervise};
+use super::driver::{Driver, StatusReply};
+use super::supervisor::{Opened, Shared, supervise};
 use super::transport::{Connections, Endpoint, NewConnection};
 use crate::account::{AccountConfig, AccountId};
 use crate::audit::{Audit, AuditError};
-use crate::store::{Durability, OpenedSlot};
-use crate::worker::{AccountError, SettleError, Settlement, SettlementId, TransferStatus, Worker, WorkerStatus};
+use crate::colleagues::slots_for;
+use crate::store::{AccountRow, AccountSetup, Directory, Durability, SlotNo, StoreError, slot_name};
+use crate::worker::{AccountError, SettleError, Settlement, SettlementId, TransferStatus, WorkerStatus};
 use bytes::Bytes;
 use ilp_oer::ilp::ErrorPacket;
 use ilp_oer::{Address, Amount, Condition, ErrorCode, Fulfillment, Timestamp};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+
+/// How many transfers a stop lists by themselves.
+pub(super) const LISTED_MAX: usize = 1_000;
 
 /// How many commands may wait for the driver.
 const COMMANDS_MAX: usize = 256;
@@ -25,16 +30,31 @@ const COMMANDS_MAX: usize = 256;
 #[derive(Debug)]
 pub struct Connector {
     shared: Arc<Shared>,
-    commands: mpsc::Sender<Command>,
-    driver: Option<tokio::task::JoinHandle<()>>,
+    /// By slot.
+    workers: BTreeMap<SlotNo, mpsc::Sender<Command>>,
+    drivers: JoinSet<()>,
     endpoints: JoinSet<()>,
+    /// The way to other processes: needed for as long as a worker is there.
+    others: JoinSet<()>,
 }
 
 impl Connector {
-    pub(super) fn run(shared: Arc<Shared>, opened: (Worker, OpenedSlot)) -> Self {
-        let (commands, received) = mpsc::channel(COMMANDS_MAX);
-        let driver = tokio::spawn(supervise(shared.clone(), opened, received));
-        Self { shared, commands, driver: Some(driver), endpoints: JoinSet::new() }
+    pub(super) fn run(shared: Arc<Shared>, opened: Vec<(SlotNo, Option<Opened>)>) -> Self {
+        let (mut workers, mut drivers, mut others) = (BTreeMap::new(), JoinSet::new(), JoinSet::new());
+        for (slot, opened) in opened {
+            let (commands, received) = mpsc::channel(COMMANDS_MAX);
+            shared.hub.employ(slot, commands.clone());
+            shared.hub.set_away(slot, opened.is_none());
+            workers.insert(slot, commands);
+            // In the hub from here on, whenever its task begins: connections are dealt to the right one from the first.
+            let first = opened.map(|opened| Driver::new(shared.clone(), opened));
+            drivers.spawn(supervise(shared.clone(), slot, first, received));
+        }
+        if let Some(colleagues) = shared.hub.others() {
+            let inbox = shared.hub.inbox(shared.notices.clone());
+            others.spawn(async move { colleagues.run(inbox).await });
+        }
+        Self { shared, workers, drivers, endpoints: JoinSet::new(), others }
     }
 
     /// Starts putting a connector together. `address` is its ILP address, such as `test.ann`.
@@ -48,12 +68,47 @@ impl Connector {
     }
 
     /// Adds an account, or gives an account another configuration; in force when this returns.
+    ///
+    /// A credit limit that is lowered holds at once for what is drawn from then on; this returns when nothing is hot any more that was drawn
+    /// under the old one.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountError`]; the account is as it was before, but for its credit limit in the store.
     pub async fn add_account(&self, config: AccountConfig) -> Result<(), AccountError> {
-        let (reply, answer) = oneshot::channel();
         let id = config.id.clone();
-        self.command(Command::AddAccount { config: Box::new(config.clone()), reply }).await.map_err(|Stopped| AccountError::Stopped)?;
-        answer.await.unwrap_or(Err(AccountError::Stopped))?;
-        self.shared.accounts().insert(id, config);
+        let setup = AccountSetup {
+            id: id.clone(),
+            slots: slots_for(&id, &self.shared.slots),
+            key: self.shared.seed().map_err(|error| AccountError::Store(error.to_string()))?.first_chunk().copied().unwrap_or_default(),
+            credit_limit: config.credit_limit,
+        };
+        let row = self.shared.store.set_up(&setup).await.map_err(|error| AccountError::Store(error.to_string()))?;
+        // First of all here: a worker that is opened meanwhile either finds it, or is told.
+        let before = self.shared.accounts().insert(id.clone(), (config.clone(), row.clone()));
+        let told = self.tell_workers(&config, &row).await;
+        match (&told, before) {
+            (Ok(()), _) => self.shared.hub.set_account(&id, &row.slots),
+            (Err(_), Some(before)) => drop(self.shared.accounts().insert(id, before)),
+            (Err(_), None) => drop(self.shared.accounts().remove(&id)),
+        }
+        told
+    }
+
+    async fn tell_workers(&self, config: &AccountConfig, row: &AccountRow) -> Result<(), AccountError> {
+        let mut answers = Vec::new();
+        for (slot, worker) in &self.workers {
+            // Whoever isn't open learns of it when it is opened.
+            if self.shared.hub.commands(*slot).is_some() {
+                let (reply, answer) = oneshot::channel();
+                let command = Command::AddAccount { config: Box::new(config.clone()), row: Box::new(row.clone()), reply };
+                worker.send(command).await.map_err(|_| AccountError::Stopped)?;
+                answers.push(answer);
+            }
+        }
+        for answer in answers {
+            answer.await.unwrap_or(Err(AccountError::Stopped))?;
+        }
         Ok(())
     }
 
@@ -65,10 +120,24 @@ impl Connector {
     /// Dropped early, the account is closed all the same when it can be.
     pub async fn remove_account(&self, id: &AccountId, write_off: bool) -> Result<(), AccountError> {
         let (reply, answer) = oneshot::channel();
-        self.command(Command::RemoveAccount { id: id.clone(), write_off, reply }).await.map_err(|Stopped| AccountError::Stopped)?;
+        let command = Command::RemoveAccount { id: id.clone(), write_off, reply };
+        self.home_of(id).await?.send(command).await.map_err(|_| AccountError::Stopped)?;
         answer.await.unwrap_or(Err(AccountError::Stopped))?;
         self.shared.accounts().remove(id);
+        self.shared.hub.remove_account(id);
         Ok(())
+    }
+
+    /// The worker that settles and closes an account.
+    async fn home_of(&self, id: &AccountId) -> Result<&mpsc::Sender<Command>, AccountError> {
+        let mut home = self.shared.accounts().get(id).and_then(|(_, row)| row.slots.first().copied());
+        if home.is_none() {
+            // It isn't configured, but may have books.
+            let directory = self.shared.store.directory().await.map_err(|error| AccountError::Store(error.to_string()))?;
+            home = directory.accounts.iter().find(|(other, _)| other == id).and_then(|(_, row)| row.slots.first().copied());
+        }
+        let home = home.ok_or_else(|| AccountError::Unknown(id.clone()))?;
+        self.workers.get(&home).ok_or_else(|| AccountError::Elsewhere { id: id.clone(), slot: slot_name(home).to_string() })
     }
 
     /// Books what was settled with an account's holder outside of the connector: `amount`, in the account's base unit, is added to what the
@@ -83,30 +152,60 @@ impl Connector {
     pub async fn settle(&self, account: &AccountId, amount: i128, id: &SettlementId) -> Result<Settlement, SettleError> {
         let (reply, answer) = oneshot::channel();
         let command = Command::Settle { account: account.clone(), amount, id: id.clone(), reply };
-        self.command(command).await.map_err(|Stopped| SettleError::Stopped)?;
-        answer.await.unwrap_or(Err(SettleError::Stopped))
+        let home = self.home_of(account).await.map_err(|error| match error {
+            AccountError::Elsewhere { id, slot } => SettleError::Elsewhere { account: id, slot },
+            _ => SettleError::Unknown(account.clone()),
+        })?;
+        home.send(command).await.map_err(|_| SettleError::Stopped)?;
+        let mut settlement = answer.await.unwrap_or(Err(SettleError::Stopped))?;
+        if self.workers.len() > 1 {
+            // The home knows its own part only.
+            let status = self.status().await.map_err(|Stopped| SettleError::Stopped)?;
+            let whole = status.worker.accounts.iter().find(|other| other.id == *account).map(|other| other.balance);
+            settlement.balance = whole.unwrap_or(settlement.balance);
+        }
+        Ok(settlement)
     }
 
-    /// Says that the embedder has made use of all events up to this number, durably if it has to be: they won't be told again, once this is
-    /// recorded with the next change of the books. Numbers that were acknowledged before, or that no event has yet, change nothing.
-    pub async fn acknowledge_events(&self, through: u64) -> Result<(), Stopped> {
-        self.command(Command::AcknowledgeEvents { through }).await
+    /// Says that the embedder has made use of all events of a slot up to this number, durably if it has to be: they won't be told again, once
+    /// this is recorded with the slot's next change of the books. Numbers that were acknowledged before, or that no event has yet, change
+    /// nothing.
+    pub async fn acknowledge_events(&self, slot: SlotNo, through: u64) -> Result<(), Stopped> {
+        match self.workers.get(&slot) {
+            Some(worker) => worker.send(Command::AcknowledgeEvents { through }).await.map_err(|_| Stopped),
+            None => Ok(()),
+        }
     }
 
-    /// Audits the books while the connector runs: what the worker says of itself is compared with what its log says, to the unit. Reads the
-    /// slot's whole log.
-    pub async fn audit(&self) -> Result<Audit, AuditError> {
-        let statement = self.statement().await.map_err(|Stopped| AuditError::Stopped)?;
-        let picture = self.shared.store.read(&self.shared.slot).await?.ok_or_else(|| AuditError::NoSlot(self.shared.slot.to_string()))?;
-        Audit::of_running(&self.shared.slot, picture, &statement)
+    /// The slots of this connector.
+    pub fn slots(&self) -> Vec<SlotNo> {
+        self.workers.keys().copied().collect()
     }
 
-    /// What the worker says of itself, once all of it is durable: what [`Audit::of_running`] compares with a picture of the slot that is taken
-    /// afterwards. For those who make the audit elsewhere, because it costs time: a thread of its own, say.
-    pub async fn statement(&self) -> Result<WorkerStatus, Stopped> {
+    /// Audits the books while the connector runs, one slot after the other: what each worker says of itself is compared with what its log
+    /// says, and with the accounts' rows, to the unit. Reads the slots' whole logs.
+    pub async fn audit(&self) -> Result<Vec<Audit>, AuditError> {
+        let mut audits = Vec::with_capacity(self.workers.len());
+        for slot in self.workers.keys() {
+            let statement = self.statement(*slot).await.map_err(|Stopped| AuditError::Stopped)?;
+            let name = slot_name(*slot);
+            let picture = self.shared.store.read(&name).await?.ok_or_else(|| AuditError::NoSlot(name.to_string()))?;
+            audits.push(Audit::of_running(&name, picture, &statement)?);
+        }
+        Ok(audits)
+    }
+
+    /// What the worker of a slot says of itself, once all of it is durable: what [`Audit::of_running`] compares with a picture of the slot that
+    /// is taken afterwards. For those who make the audit elsewhere, because it costs time: a thread of its own, say.
+    pub async fn statement(&self, slot: SlotNo) -> Result<WorkerStatus, Stopped> {
         let (reply, answer) = oneshot::channel();
-        self.command(Command::State { reply }).await?;
+        self.workers.get(&slot).ok_or(Stopped)?.send(Command::State { reply }).await.map_err(|_| Stopped)?;
         answer.await.map_err(|_| Stopped)
+    }
+
+    /// All slots and accounts of the store, as they are at this instant.
+    pub async fn directory(&self) -> Result<Directory, StoreError> {
+        self.shared.store.directory().await
     }
 
     /// Adds an endpoint to the running connector.
@@ -116,7 +215,10 @@ impl Connector {
 
     /// Hands over one connection.
     pub async fn connect(&self, connection: NewConnection) -> Result<(), Stopped> {
-        self.command(Command::Connection(Box::new(connection))).await
+        match self.connections().offer(connection).await {
+            true => Ok(()),
+            false => Err(Stopped),
+        }
     }
 
     /// Pays from the connector's own account: `amount` goes to the next hop and shall arrive, in the base unit of the next hop's
@@ -146,7 +248,8 @@ impl Connector {
     ) -> Result<Fulfillment, PayError> {
         let (reply, answer) = oneshot::channel();
         let command = Command::Pay { destination: destination.clone(), amount, condition, expires_at, data, reply };
-        self.command(command).await.map_err(|Stopped| PayError::Stopped)?;
+        let worker = self.shared.hub.any().ok_or(PayError::Stopped)?;
+        worker.send(command).await.map_err(|_| PayError::Stopped)?;
         answer.await.map_err(|_| PayError::Unknown)?.map_err(|reason| refused(&reason))
     }
 
@@ -157,48 +260,73 @@ impl Connector {
 
     /// The books, counters and connections at this instant.
     pub async fn status(&self) -> Result<Status, Stopped> {
-        let (reply, answer) = oneshot::channel();
-        self.command(Command::Status { reply }).await?;
-        let (worker, connections) = answer.await.map_err(|_| Stopped)?;
-        Ok(Status { worker, connections, durability: self.shared.store.durability() })
+        let mut answers = Vec::new();
+        for (slot, worker) in &self.workers {
+            if self.shared.hub.commands(*slot).is_some() {
+                let (reply, answer) = oneshot::channel();
+                worker.send(Command::Status { reply }).await.map_err(|_| Stopped)?;
+                answers.push((*slot, answer));
+            }
+        }
+        let (mut workers, mut connections) = (Vec::new(), Vec::new());
+        for (slot, answer) in answers {
+            // One that was thrown away just now is opened again, and is there the next time.
+            let Ok((worker, mut of_worker)) = answer.await else { continue };
+            workers.push((slot, worker));
+            connections.append(&mut of_worker);
+        }
+        let worker = WorkerStatus::sum(workers.iter().map(|(_, worker)| worker)).ok_or(Stopped)?;
+        Ok(Status { worker, workers, connections, durability: self.shared.store.durability() })
     }
 
     /// Stops: makes no more connections, holds no new payments, waits until those in flight have ended or `patience` is over, makes
     /// everything durable and closes the connections. What is still in flight stays in the store and is in the report.
     pub async fn stop(mut self, patience: Duration) -> StopReport {
         self.endpoints.shutdown().await;
-        let (reply, answer) = oneshot::channel();
+        self.shared.hub.close();
         let deadline = Instant::now().checked_add(patience).unwrap_or_else(Instant::now);
-        let stopped = self.command(Command::Stop { deadline, reply }).await;
-        let worker = match stopped {
-            Ok(()) => answer.await.ok(),
-            Err(Stopped) => None,
-        };
-        if let Some(driver) = self.driver.take() {
-            let _ = driver.await;
+        let mut answers = Vec::new();
+        for worker in self.workers.values() {
+            let (reply, answer) = oneshot::channel();
+            if worker.send(Command::Stop { deadline, reply }).await.is_ok() {
+                answers.push(answer);
+            }
         }
-        match worker {
-            Some(Stopping { drained, worker, in_flight }) => StopReport { drained, worker: Some(worker), in_flight },
-            None => StopReport { drained: false, worker: None, in_flight: Vec::new() },
+        let mut report = StopReport { drained: !answers.is_empty(), worker: None, in_flight: Vec::new() };
+        let mut workers = Vec::new();
+        for answer in answers {
+            match answer.await {
+                Ok(Stopping { drained, worker, mut in_flight }) => {
+                    report.drained &= drained;
+                    workers.push(worker);
+                    report.in_flight.append(&mut in_flight);
+                }
+                Err(_) => report.drained = false,
+            }
         }
+        self.workers.clear();
+        while self.drivers.join_next().await.is_some() {}
+        self.others.shutdown().await;
+        report.worker = WorkerStatus::sum(workers.iter());
+        report.in_flight.sort_unstable_by_key(|transfer| (transfer.incoming_expires_at, transfer.id));
+        report.in_flight.truncate(LISTED_MAX);
+        report
     }
 
     pub(super) fn spawn(&mut self, endpoint: Arc<dyn Endpoint>) {
-        let connections =
-            Connections { commands: self.commands.clone(), notices: self.shared.notices.clone(), limits: self.shared.limits.clone() };
+        let connections = self.connections();
         self.endpoints.spawn(async move { endpoint.run(connections).await });
     }
 
-    async fn command(&self, command: Command) -> Result<(), Stopped> {
-        self.commands.send(command).await.map_err(|_| Stopped)
+    fn connections(&self) -> Connections {
+        Connections { hub: self.shared.hub.clone(), notices: self.shared.notices.clone(), limits: self.shared.limits.clone() }
     }
 }
 
 impl Drop for Connector {
     fn drop(&mut self) {
-        if let Some(driver) = &self.driver {
-            driver.abort();
-        }
+        self.shared.hub.close();
+        self.drivers.abort_all();
     }
 }
 
@@ -216,6 +344,7 @@ pub(super) enum Command {
     },
     AddAccount {
         config: Box<AccountConfig>,
+        row: Box<AccountRow>,
         reply: oneshot::Sender<Result<(), AccountError>>,
     },
     RemoveAccount {
@@ -296,8 +425,10 @@ fn refused(reason: &[u8]) -> PayError {
 /// A connector at one instant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
-    /// Books and counters.
+    /// Books and counters, of all workers together.
     pub worker: WorkerStatus,
+    /// Of each worker, by slot.
+    pub workers: Vec<(SlotNo, WorkerStatus)>,
     /// Open connections.
     pub connections: Vec<ConnectionStatus>,
     /// What the store's durable batches survive.

@@ -59,8 +59,41 @@ pub enum Notice {
         /// How long it took.
         took: Duration,
     },
-    /// The worker threw its state away, closed its connections and opened its slot again.
+    /// The worker threw its state away, closed its connections and opens its slot again.
     Restarted {
+        /// Whose.
+        slot: String,
+        /// Why.
+        cause: String,
+    },
+    /// Somebody else has the slot: it is opened when their lease ends.
+    Standby {
+        /// Which.
+        slot: String,
+    },
+    /// The store has a slot that this connector wasn't told to open, and nobody else has it: it is taken over as well.
+    Adopted {
+        /// Which.
+        slot: String,
+    },
+    /// Workers of another process can be reached.
+    ColleagueConnected {
+        /// The process, as its leases call it.
+        holder: String,
+        /// Where from or to.
+        peer: String,
+    },
+    /// They can't any more; it is tried again.
+    ColleagueDisconnected {
+        /// The process.
+        holder: String,
+        /// Why.
+        reason: String,
+    },
+    /// A letter for a slot that nobody has open can't be left: what a peer said of a transfer is lost, unless the peer says it again.
+    MailLost {
+        /// For whom.
+        slot: String,
         /// Why.
         cause: String,
     },
@@ -93,7 +126,12 @@ impl fmt::Display for Notice {
                  {} ms",
                 took.as_millis()
             ),
-            Self::Restarted { cause } => write!(f, "the worker threw its state away and opened its slot again: {cause}"),
+            Self::Restarted { slot, cause } => write!(f, "the worker of {slot} threw its state away and opens its slot again: {cause}"),
+            Self::Standby { slot } => write!(f, "{slot} is somebody else's: waiting for their lease to end"),
+            Self::Adopted { slot } => write!(f, "{slot} is nobody's, and was taken over"),
+            Self::ColleagueConnected { holder, peer } => write!(f, "the workers of {holder} can be reached ({peer})"),
+            Self::ColleagueDisconnected { holder, reason } => write!(f, "the workers of {holder} can't be reached any more: {reason}"),
+            Self::MailLost { slot, cause } => write!(f, "a letter for {slot} could not be left: {cause}"),
             Self::CommitUnknown { seq, cause } => write!(f, "the outcome of batch {seq} is unknown, sending it again: {cause}"),
         }
     }

@@ -1,15 +1,16 @@
-//! Opens the slot, runs the driver, and opens the slot again when the worker's state can't be trusted any more.
+//! Opens a slot, runs its driver, and opens the slot again when the worker's state can't be trusted any more.
 
 use super::StartError;
 use super::connector::Command;
 use super::driver::{Driver, Exit};
+use super::hub::Hub;
 use super::{Clock, Notice, Notices};
 use crate::account::{AccountConfig, AccountId};
 use crate::auth::Authenticator;
 use crate::event::NumberedEvent;
 use crate::limits::Limits;
 use crate::receiver::Receiver;
-use crate::store::{BalanceStore, OpenedSlot, SlotName};
+use crate::store::{AccountRow, BalanceStore, Lease, OpenedSlot, SlotNo, slot_name};
 use crate::worker::{Worker, WorkerConfig};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,7 +21,6 @@ use tokio::time::Instant;
 /// What outlives a worker.
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub(super) slot: SlotName,
     pub(super) worker: WorkerConfig,
     pub(super) limits: Limits,
     pub(super) store: Arc<dyn BalanceStore>,
@@ -29,8 +29,22 @@ pub(super) struct Shared {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) notices: Notices,
     pub(super) events: Option<mpsc::Sender<NumberedEvent>>,
-    pub(super) accounts: Mutex<BTreeMap<AccountId, AccountConfig>>,
+    pub(super) accounts: Mutex<BTreeMap<AccountId, (AccountConfig, AccountRow)>>,
     pub(super) seeds: Mutex<Seeds>,
+    /// Every slot that new accounts are served by, in this process or another.
+    pub(super) slots: Vec<SlotNo>,
+    pub(super) lease: Lease,
+    pub(super) hub: Arc<Hub>,
+}
+
+/// A worker that was just opened.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) slot: SlotNo,
+    pub(super) worker: Worker,
+    pub(super) found: OpenedSlot,
+    /// Until when the slot is ours.
+    pub(super) lease_until: Instant,
 }
 
 /// Where a worker's seed comes from: the operating system, or the embedder.
@@ -42,7 +56,7 @@ pub(super) enum Seeds {
 }
 
 impl Seeds {
-    fn next(&mut self) -> Result<[u8; 32], StartError> {
+    pub(super) fn next(&mut self) -> Result<[u8; 32], StartError> {
         match self {
             Self::System => {
                 let mut seed = [0; 32];
@@ -64,42 +78,77 @@ impl Seeds {
 }
 
 impl Shared {
-    pub(super) fn accounts(&self) -> MutexGuard<'_, BTreeMap<AccountId, AccountConfig>> {
+    pub(super) fn accounts(&self) -> MutexGuard<'_, BTreeMap<AccountId, (AccountConfig, AccountRow)>> {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) async fn open(self: &Arc<Self>) -> Result<(Worker, OpenedSlot), StartError> {
-        let began = std::time::Instant::now();
-        let opened = self.store.open(&self.slot).await?;
-        let seed = self.seeds.lock().unwrap_or_else(PoisonError::into_inner).next()?;
-        let config = WorkerConfig { seed, ..self.worker.clone() };
-        let worker = Worker::open(config, &opened, self.clock.now())?;
+    pub(super) fn seed(&self) -> Result<[u8; 32], StartError> {
+        self.seeds.lock().unwrap_or_else(PoisonError::into_inner).next()
+    }
+
+    pub(super) async fn open(&self, slot: SlotNo) -> Result<Opened, StartError> {
+        let began = Instant::now();
+        let name = slot_name(slot);
+        let found = self.store.open(&name, &self.lease).await?;
+        self.refresh_rows().await?;
+        let lease_until = began.checked_add(self.lease_time()).unwrap_or(began);
+        let config = WorkerConfig { seed: self.seed()?, slot, ..self.worker.clone() };
+        let worker = Worker::open(config, &found, self.clock.now())?;
         let status = worker.status();
         let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         self.notices.send(Notice::Opened {
-            slot: self.slot.to_string(),
-            epoch: opened.epoch,
-            batches: count(opened.log.len()),
-            bytes: opened.log.iter().map(|blob| count(blob.len())).fold(0, u64::saturating_add),
+            slot: name.to_string(),
+            epoch: found.epoch,
+            batches: count(found.log.len()),
+            bytes: found.log.iter().map(|blob| count(blob.len())).fold(0, u64::saturating_add),
             in_flight: status.in_flight,
             remembered: status.remembered.saturating_sub(status.in_flight),
             took: began.elapsed(),
         });
-        Ok((worker, opened))
+        Ok(Opened { slot, worker, found, lease_until })
+    }
+
+    pub(super) fn lease_time(&self) -> Duration {
+        Duration::from_millis(self.lease.ms.into())
+    }
+
+    /// What was known of accounts may be old when a slot is opened again.
+    async fn refresh_rows(&self) -> Result<(), StartError> {
+        if self.accounts().is_empty() {
+            return Ok(());
+        }
+        let rows = self.store.directory().await?.accounts;
+        let mut accounts = self.accounts();
+        for (id, row) in rows {
+            if let Some((_, known)) = accounts.get_mut(&id) {
+                *known = row;
+            }
+        }
+        Ok(())
     }
 }
 
-/// Runs workers one after the other until told to stop.
-pub(super) async fn supervise(shared: Arc<Shared>, first: (Worker, OpenedSlot), mut commands: mpsc::Receiver<Command>) {
-    let mut opened = Some(first);
+/// Runs workers of a slot one after the other until told to stop.
+pub(super) async fn supervise(shared: Arc<Shared>, slot: SlotNo, mut first: Option<Driver>, mut commands: mpsc::Receiver<Command>) {
     let mut pause = Duration::from_millis(20);
+    let mut told = String::new();
     loop {
-        let (worker, slot) = match opened.take() {
-            Some(opened) => opened,
-            None => match shared.open().await {
-                Ok(opened) => opened,
+        let mut driver = match first.take() {
+            Some(driver) => driver,
+            None => match shared.open(slot).await {
+                Ok(opened) => Driver::new(shared.clone(), opened),
                 Err(error) => {
-                    shared.notices.send(Notice::Restarted { cause: format!("the slot can't be opened, trying again: {error}") });
+                    shared.hub.set_away(slot, true);
+                    let held = matches!(&error, StartError::Store(error) if error.held_by.is_some());
+                    let cause = if held { "somebody else has it".to_owned() } else { error.to_string() };
+                    if told != cause {
+                        told.clone_from(&cause);
+                        let slot = slot_name(slot).to_string();
+                        shared.notices.send(match held {
+                            true => Notice::Standby { slot },
+                            false => Notice::Restarted { slot, cause: format!("the slot can't be opened, trying again: {cause}") },
+                        });
+                    }
                     // Whoever asks meanwhile learns that nobody is there; whoever wants to stop can.
                     let until = Instant::now().checked_add(pause).unwrap_or_else(Instant::now);
                     while let Ok(command) = tokio::time::timeout_at(until, commands.recv()).await {
@@ -107,16 +156,25 @@ pub(super) async fn supervise(shared: Arc<Shared>, first: (Worker, OpenedSlot), 
                             return;
                         }
                     }
-                    pause = pause.saturating_mul(2).min(Duration::from_secs(5));
+                    let most = if held { Duration::from_millis(500) } else { Duration::from_secs(5) };
+                    pause = pause.saturating_mul(2).min(most);
                     continue;
                 }
             },
         };
-        let mut driver = Driver::new(shared.clone(), worker, &slot);
+        told.clear();
+        pause = Duration::from_millis(20);
         driver.add_accounts();
         match driver.run(&mut commands).await {
             Exit::Stopped => return,
-            Exit::Poisoned(_) => tokio::time::sleep(pause).await,
+            Exit::Poisoned(_) => {
+                drop(driver);
+                // The stop that it was told to make went with it; nobody will tell the next one.
+                if shared.hub.is_closed() {
+                    return;
+                }
+                tokio::time::sleep(pause).await;
+            }
         }
     }
 }

@@ -1,14 +1,16 @@
 //! The seam between the driver and sockets.
 
 use super::connector::Command;
+use super::hub::Hub;
 use crate::account::AccountId;
 use crate::limits::Limits;
 use crate::link::Link;
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::task::{Context, Poll};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 /// One connection that carries whole frames, in order, both ways.
 ///
@@ -71,10 +73,43 @@ pub struct NewConnection {
     pub link: Box<dyn Link>,
     /// Who it will be once the link says `Authenticated`: set for connections that we dialled.
     pub account: Option<AccountId>,
+    /// Which accounts it may be for, if it came in somewhere that isn't for all.
+    pub door: Option<Door>,
     /// Where it comes from or goes to, for people.
     pub peer: String,
     /// Dropped when the connection has ended.
     pub alive: Option<oneshot::Sender<()>>,
+}
+
+/// A place where accounts of one parallelism connect, and where those of others do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Door {
+    /// The parallelism of accounts that connect here.
+    pub parallelism: u8,
+    /// Where accounts of other parallelisms connect, as their peers would write it.
+    pub others: Arc<[(u8, String)]>,
+}
+
+impl Door {
+    /// Why an account of this parallelism has to connect elsewhere; `None` if it is right here.
+    pub fn refuses(&self, account: &AccountId) -> Option<String> {
+        let parallelism = account.parallelism();
+        if parallelism == self.parallelism {
+            return None;
+        }
+        let place = self.others.iter().find(|(other, _)| *other == parallelism).map(|(_, place)| place);
+        let name = account.name();
+        Some(match place {
+            Some(place) => format!(
+                "account {name} has parallelism {parallelism} and connects at {place}, this is for parallelism {}",
+                self.parallelism
+            ),
+            None => format!(
+                "account {name} has parallelism {parallelism}, for which nothing listens here; this is for parallelism {}",
+                self.parallelism
+            ),
+        })
+    }
 }
 
 /// Makes connections: a listener or a dialler.
@@ -92,15 +127,23 @@ pub trait Endpoint: Debug + Send + Sync + 'static {
 /// Where endpoints hand over connections.
 #[derive(Debug, Clone)]
 pub struct Connections {
-    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) hub: Arc<Hub>,
     pub(super) notices: super::Notices,
     pub(super) limits: Limits,
 }
 
 impl Connections {
-    /// Hands a connection to the driver; waits while that is busy. `false` if the connector has stopped.
+    /// Hands a connection to a worker; waits while that is busy. `false` if the connector has stopped.
+    ///
+    /// A connection that we dialled goes to a worker that serves its account; of one that came in that is known only when its peer has said
+    /// who it is, so it goes to any, and then is handed over before anything else is read from it.
     pub async fn offer(&self, connection: NewConnection) -> bool {
-        self.commands.send(Command::Connection(Box::new(connection))).await.is_ok()
+        let of_account = connection.account.as_ref().and_then(|account| self.hub.deal(account));
+        let commands = of_account.and_then(|slot| self.hub.commands(slot)).or_else(|| self.hub.any());
+        match commands {
+            Some(commands) => commands.send(Command::Connection(Box::new(connection))).await.is_ok(),
+            None => !self.hub.is_closed(),
+        }
     }
 
     /// The connector's limits: an endpoint keeps to those that concern it.

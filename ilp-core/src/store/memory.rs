@@ -1,12 +1,17 @@
 //! The store that keeps everything in memory: for tests, demonstrations, and as the reference of the contract.
 
-use super::{BalanceStore, Commit, CommitOutcome, Durability, OpenedSlot, SlotName, SlotPicture, StoreError};
+use super::{
+    AccountRow, AccountSetup, BalanceStore, Commit, CommitOutcome, Directory, Durability, Lease, Leases, Letter, Move, MoveOutcome,
+    OpenedSlot, Renewal, SlotEntry, SlotName, SlotPicture, StoreError,
+};
+use crate::account::AccountId;
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
 
 /// A [`BalanceStore`] that survives a worker but not the process.
 ///
@@ -28,10 +33,15 @@ pub enum Fault {
     Fenced,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     slots: HashMap<SlotName, Slot>,
-    balances: BTreeMap<crate::AccountId, i128>,
+    accounts: BTreeMap<AccountId, AccountRow>,
+    leases: Leases,
+    began: Instant,
+    /// Added to the time that has passed since.
+    skipped: Duration,
+    moves: u64,
     held: bool,
     waiting: Vec<Waker>,
     faults: VecDeque<Fault>,
@@ -39,11 +49,32 @@ struct State {
     journal: Option<Vec<(u64, Bytes)>>,
 }
 
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            slots: HashMap::new(),
+            accounts: BTreeMap::new(),
+            leases: Leases::default(),
+            began: Instant::now(),
+            skipped: Duration::ZERO,
+            moves: 0,
+            held: false,
+            waiting: Vec::new(),
+            faults: VecDeque::new(),
+            commits: 0,
+            journal: None,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Slot {
     epoch: u64,
     last_seq: u64,
     log: VecDeque<(u64, Bytes)>,
+    balances: BTreeMap<AccountId, i128>,
+    mail: VecDeque<Letter>,
+    letters: u64,
 }
 
 impl MemoryStore {
@@ -88,9 +119,20 @@ impl MemoryStore {
         self.lock().slots.get(slot).map_or(0, |slot| slot.log.len())
     }
 
-    /// The balances beside the log.
-    pub fn balances(&self) -> BTreeMap<crate::AccountId, i128> {
-        self.lock().balances.clone()
+    /// How many moves were asked for, repeated ones too.
+    pub fn moves(&self) -> u64 {
+        self.lock().moves
+    }
+
+    /// What a slot has of accounts, as it stands beside its log.
+    pub fn balances(&self, slot: &str) -> BTreeMap<AccountId, i128> {
+        self.lock().slots.get(slot).map(|slot| slot.balances.clone()).unwrap_or_default()
+    }
+
+    /// Time passes, for leases only.
+    pub fn pass(&self, time: Duration) {
+        let mut state = self.lock();
+        state.skipped = state.skipped.saturating_add(time);
     }
 
     /// From now on, keeps every commit it is asked for, for [`journal`](Self::journal).
@@ -111,17 +153,78 @@ impl MemoryStore {
 
 #[async_trait]
 impl BalanceStore for MemoryStore {
-    async fn open(&self, slot: &SlotName) -> Result<OpenedSlot, StoreError> {
+    async fn open(&self, slot: &SlotName, lease: &Lease) -> Result<OpenedSlot, StoreError> {
         let mut state = self.lock();
+        let now = state.now();
+        state.leases.take(slot, lease, now).map_err(|held_by| StoreError::held(slot, held_by))?;
         let slot = state.slots.entry(slot.clone()).or_default();
         slot.epoch = slot.epoch.saturating_add(1);
         Ok(slot.opened())
     }
 
+    async fn renew(&self, slot: &SlotName, epoch: u64, lease: &Lease) -> Renewal {
+        let mut state = self.lock();
+        match state.slots.get(slot).map_or(0, |slot| slot.epoch) {
+            now if now == epoch => {
+                let now = state.now();
+                state.leases.renew(slot, lease, now);
+                Renewal::Kept
+            }
+            epoch => Renewal::Fenced { epoch },
+        }
+    }
+
+    async fn set_up(&self, account: &AccountSetup) -> Result<AccountRow, StoreError> {
+        let mut state = self.lock();
+        let row = state.accounts.entry(account.id.clone()).or_insert_with(|| AccountRow::new(account));
+        row.set_up(account);
+        Ok(row.clone())
+    }
+
+    async fn make_move(&self, request: &Move) -> MoveOutcome {
+        let mut state = self.lock();
+        state.moves = state.moves.saturating_add(1);
+        match state.accounts.get_mut(&request.account) {
+            Some(row) => row.apply(request.slot, request.n, &request.change),
+            None => MoveOutcome::NoAccount,
+        }
+    }
+
+    async fn mail(&self, slot: &SlotName, letter: Bytes) -> Result<(), StoreError> {
+        let mut state = self.lock();
+        let Some(mailbox) = state.slots.get_mut(slot) else { return Err(StoreError::no_mailbox(slot)) };
+        mailbox.letters = mailbox.letters.saturating_add(1);
+        mailbox.mail.push_back(Letter { no: mailbox.letters, content: letter });
+        Ok(())
+    }
+
     async fn read(&self, slot: &SlotName) -> Result<Option<SlotPicture>, StoreError> {
         let state = self.lock();
-        let balances = || state.balances.iter().map(|(id, balance)| (id.clone(), *balance)).collect();
-        Ok(state.slots.get(slot).map(|slot| SlotPicture { slot: slot.opened(), balances: balances() }))
+        Ok(state.slots.get(slot).map(|slot| SlotPicture {
+            slot: slot.opened(),
+            balances: slot.balances.iter().map(|(id, balance)| (id.clone(), *balance)).collect(),
+            accounts: state.rows(),
+        }))
+    }
+
+    async fn directory(&self) -> Result<Directory, StoreError> {
+        let state = self.lock();
+        let now = state.now();
+        let entry = |(name, slot): (&SlotName, &Slot)| SlotEntry {
+            name: name.clone(),
+            epoch: slot.epoch,
+            last_seq: slot.last_seq,
+            lease: state.leases.of(name, now),
+            letters: u64::try_from(slot.mail.len()).unwrap_or(u64::MAX),
+        };
+        let mut slots: Vec<_> = state.slots.iter().map(entry).collect();
+        slots.sort_by(|a, b| a.name.cmp(&b.name));
+        let of_slot = |(name, slot): (&SlotName, &Slot)| -> Vec<_> {
+            slot.balances.iter().map(|(id, balance)| (id.clone(), name.clone(), *balance)).collect()
+        };
+        let mut balances: Vec<_> = state.slots.iter().flat_map(of_slot).collect();
+        balances.sort();
+        Ok(Directory { slots, accounts: state.rows(), balances })
     }
 
     async fn commit(&self, batch: Commit) -> CommitOutcome {
@@ -150,6 +253,14 @@ impl BalanceStore for MemoryStore {
 }
 
 impl State {
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().saturating_add(self.skipped).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn rows(&self) -> Vec<(AccountId, AccountRow)> {
+        self.accounts.iter().map(|(id, row)| (id.clone(), row.clone())).collect()
+    }
+
     fn commit(&mut self, batch: &Commit) -> CommitOutcome {
         let fault = self.faults.pop_front();
         match fault {
@@ -179,10 +290,11 @@ impl State {
             }
             for (id, balance) in &batch.balances {
                 match balance {
-                    Some(balance) => self.balances.insert(id.clone(), *balance),
-                    None => self.balances.remove(id),
+                    Some(balance) => slot.balances.insert(id.clone(), *balance),
+                    None => slot.balances.remove(id),
                 };
             }
+            slot.mail.retain(|letter| batch.mail_read.is_none_or(|read| letter.no > read));
         }
         match fault {
             Some(Fault::UnknownApplied) => unknown(),
@@ -193,7 +305,8 @@ impl State {
 
 impl Slot {
     fn opened(&self) -> OpenedSlot {
-        OpenedSlot { epoch: self.epoch, last_seq: self.last_seq, log: self.log.iter().map(|(_, blob)| blob.clone()).collect() }
+        let log = self.log.iter().map(|(_, blob)| blob.clone()).collect();
+        OpenedSlot { epoch: self.epoch, last_seq: self.last_seq, log, mail: self.mail.iter().cloned().collect() }
     }
 }
 

@@ -1,11 +1,13 @@
 //! Accounts of a worker: added, configured, closed.
 
-use super::batch::{Effect, ReplyId};
+use super::batch::{Effect, Note, ReplyId};
+use super::moves::Moves;
 use super::{AssetBook, ConnectionId, Doubts, SettlementId, Worker, WorkerError};
 use crate::account::{AccountConfig, AccountId, Asset};
 use crate::limits::Limits;
 use crate::link::{Claim, PeerProtocol};
-use crate::record::{AccountNo, OWN, Record, Sums};
+use crate::record::{AccountNo, AccountState, OWN, Record, Sums};
+use crate::store::{AccountRow, MoveChange};
 use ilp_oer::Address;
 use std::collections::BTreeMap;
 
@@ -32,14 +34,47 @@ pub(super) struct Account {
     pub(super) outgoing: Flight,
     /// Transfers it sent that can still be repeated, those in flight too.
     pub(super) remembered: u32,
-    pub(super) connection: Option<ConnectionId>,
-    /// More waits for the connection than its peer reads.
-    pub(super) congested: bool,
+    /// The worker's own connection of it first, then those at colleagues, the newest first.
+    pub(super) connections: Vec<Connected>,
+    /// It is in the log.
+    pub(super) recorded: bool,
+    pub(super) moves: Moves,
     /// In the configuration. Otherwise only its books are here.
     pub(super) configured: bool,
     pub(super) closing: Option<(bool, ReplyId)>,
     /// What its peer states about ledger accounts.
     pub(super) claims: Vec<Claim>,
+}
+
+/// A connection of an account.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Connected {
+    pub(super) id: ConnectionId,
+    pub(super) relayed: bool,
+    /// More waits for it than its peer reads.
+    pub(super) congested: bool,
+}
+
+impl Account {
+    /// Where what goes to the peer goes first.
+    pub(super) fn best_connection(&self) -> Option<ConnectionId> {
+        let free = self.connections.iter().find(|connection| !connection.congested);
+        free.or(self.connections.first()).map(|connection| connection.id)
+    }
+
+    /// It takes no new payments: it is to be closed, here or at its home.
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.is_some() || self.moves.draining_for.is_some()
+    }
+
+    /// The peer reads none of its connections as fast as it should.
+    pub(super) fn is_congested(&self) -> bool {
+        self.connections.iter().all(|connection| connection.congested)
+    }
+
+    pub(super) fn has_connection(&self, id: ConnectionId) -> bool {
+        self.connections.iter().any(|connection| connection.id == id)
+    }
 }
 
 /// What an account has in flight, one way.
@@ -68,6 +103,12 @@ impl Flight {
     pub(super) fn leave(&mut self, payload: usize) {
         self.count = self.count.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(Limits::TRANSFER_BYTES).saturating_sub(payload);
+    }
+
+    /// Both together.
+    pub(super) fn with(&self, other: &Self) -> Self {
+        let count = self.count.saturating_add(other.count);
+        Self { count, bytes: self.bytes.saturating_add(other.bytes), value: self.value.saturating_add(other.value) }
     }
 
     /// Whether one more transfer keeps within the limits; else which of them it doesn't.
@@ -136,16 +177,30 @@ pub enum AccountError {
     /// It is being closed already.
     #[error("account {0} is being closed already")]
     Closing(AccountId),
+    /// The store can't say how it stands.
+    #[error("{0}")]
+    Store(String),
+    /// Another process settles and closes it.
+    #[error("account {id} is at home in {slot}, which another process has open: ask there")]
+    Elsewhere {
+        /// Which.
+        id: AccountId,
+        /// Where.
+        slot: String,
+    },
     /// The connector has stopped.
     #[error("the connector has stopped")]
     Stopped,
 }
 
 impl Worker {
-    pub(super) fn add_account(&mut self, config: AccountConfig, reply: ReplyId) -> Result<(), WorkerError> {
+    pub(super) fn add_account(&mut self, config: AccountConfig, row: &AccountRow, reply: ReplyId) -> Result<(), WorkerError> {
         let result = match self.check_account(&config) {
             Ok(address) => {
-                self.configure_account(config, address)?;
+                // Whoever lowers a limit is answered when it holds.
+                if !self.configure_account(config, address, row, reply)? {
+                    return Ok(());
+                }
                 Ok(())
             }
             Err(error) => Err(error),
@@ -163,7 +218,8 @@ impl Worker {
         }
         if let Some(account) = existing.and_then(|no| self.account(no)) {
             let books = self.asset(account.asset);
-            if account.closing.is_some() {
+            // Or an earlier worker was about to: that will be finished.
+            if account.is_closing() || account.moves.under_way == Some(MoveChange::Close) {
                 return Err(AccountError::Closing(id.clone()));
             }
             if books != Some(&config.asset) {
@@ -181,21 +237,19 @@ impl Worker {
         Ok(address)
     }
 
-    fn configure_account(&mut self, config: AccountConfig, address: Address) -> Result<(), WorkerError> {
-        let no = match self.number_of(&config.id) {
-            Some(no) => no,
-            None => {
-                let no = AccountNo::try_from(self.accounts.len()).ok().filter(|no| *no != OWN);
-                let no = no.ok_or(WorkerError::Inconsistent("too many accounts"))?;
-                let asset = asset_text(&config.asset);
-                self.record(&Record::AccountOpened { no, id: config.id.clone(), asset: &asset })?;
-                if config.initial_balance != 0 {
-                    let amount = config.initial_balance.into();
-                    self.record(&Record::Settled { no, id: SettlementId::INITIAL, amount })?;
-                }
-                no
-            }
+    /// `true` if it is in force at once.
+    fn configure_account(
+        &mut self,
+        config: AccountConfig,
+        address: Address,
+        row: &AccountRow,
+        reply: ReplyId,
+    ) -> Result<bool, WorkerError> {
+        let (no, before) = match self.number_of(&config.id) {
+            Some(no) => (no, self.account(no).filter(|account| account.configured).map(|account| account.credit_limit)),
+            None => (self.new_account(&config, row)?, None),
         };
+        self.take_strays(&config.id);
         self.routes.remove_hop(no);
         for prefix in config.routes.iter().chain([&address]) {
             self.routes.insert(prefix, no);
@@ -208,7 +262,31 @@ impl Worker {
             account.protocol = config.protocol;
             account.configured = true;
         }
-        Ok(())
+        Ok(self.learn_row(no, row, before, reply))
+    }
+
+    fn new_account(&mut self, config: &AccountConfig, row: &AccountRow) -> Result<AccountNo, WorkerError> {
+        let no = AccountNo::try_from(self.accounts.len()).ok().filter(|no| *no != OWN);
+        let no = no.ok_or(WorkerError::Inconsistent("too many accounts"))?;
+        let (id, asset) = (config.id.clone(), asset_text(&config.asset));
+        if row.slots.first() != Some(&self.config.slot) {
+            // Most accounts never have anything to do with most slots.
+            self.open_account(&AccountState::new(no, id, &asset), false)?;
+            return Ok(no);
+        }
+        self.record(&Record::AccountOpened { no, id, asset: &asset })?;
+        if config.initial_balance != 0 {
+            let amount = config.initial_balance.into();
+            self.record(&Record::Settled { no, id: SettlementId::INITIAL, amount })?;
+        }
+        Ok(no)
+    }
+
+    /// Before the first record that names it.
+    pub(super) fn ensure_recorded(&mut self, no: AccountNo) -> Result<(), WorkerError> {
+        let Some(account) = self.account(no).filter(|account| !account.recorded) else { return Ok(()) };
+        let (id, asset) = (account.id.clone(), self.asset(account.asset).map(asset_text).unwrap_or_default());
+        self.record(&Record::AccountKnown { no, id, asset: &asset })
     }
 
     pub(super) fn remove_account(&mut self, id: &AccountId, write_off: bool, reply: ReplyId) {
@@ -218,38 +296,87 @@ impl Worker {
             Some(account) if account.closing.is_some() => AccountError::Closing(id.clone()),
             Some(account) => {
                 account.closing = Some((write_off, reply));
+                account.moves.closing = Default::default();
                 self.closing.extend(no);
+                self.restless.extend(no);
+                self.tell_colleagues(id, Note::Drain);
                 return;
             }
         };
         self.effect(Effect::Account { reply, result: Err(error) });
     }
 
-    /// Closes accounts that were told to and have nothing in flight any more.
+    pub(super) fn tell_colleagues(&mut self, id: &AccountId, note: Note) {
+        for to in self.colleagues.clone() {
+            self.effect(Effect::Note { to, account: id.clone(), note });
+        }
+    }
+
+    /// Closes accounts that were told to, when nothing of them is in flight or hot anywhere.
     pub(super) fn finish_closing(&mut self) -> Result<(), WorkerError> {
         for no in std::mem::take(&mut self.closing) {
-            let Some(account) = self.account_mut(no) else { continue };
-            let Some((write_off, reply)) = account.closing else { continue };
-            if account.incoming.count > 0 || account.outgoing.count > 0 {
+            let Some((write_off, reply)) = self.account(no).and_then(|account| account.closing) else { continue };
+            let Some(balance) = self.whole_balance(no) else {
                 self.closing.push(no);
                 continue;
-            }
-            if account.balance != 0 && !write_off {
-                account.closing = None;
-                let error = AccountError::Balance { id: account.id.clone(), balance: account.balance };
-                self.effect(Effect::Account { reply, result: Err(error) });
+            };
+            if balance == 0 || write_off {
+                self.begin_closing_row(no)?;
                 continue;
             }
-            let (id, written_off) = (account.id.clone(), account.balance);
-            if let Some(connection) = account.connection.take() {
-                self.connections.remove(&connection);
-                self.effect(Effect::Close { connection, reason: "the account was closed" });
-            }
-            self.routes.remove_hop(no);
-            self.record(&Record::AccountClosed { no, id, written_off })?;
+            let Some(account) = self.account_mut(no) else { continue };
+            account.closing = None;
+            account.moves.draw_again();
+            let id = account.id.clone();
+            self.restless.push(no);
+            self.tell_colleagues(&id, Note::Resume);
+            self.effect(Effect::Account { reply, result: Err(AccountError::Balance { id, balance }) });
+        }
+        Ok(())
+    }
+
+    /// The row is closed, and what was left of the account is here.
+    pub(super) fn close_here(&mut self, no: AccountNo) -> Result<(), WorkerError> {
+        let Some(account) = self.account_mut(no) else { return Ok(()) };
+        let (id, written_off, reply) = (account.id.clone(), account.hot(), account.closing.map(|(_, reply)| reply));
+        self.say_good_bye(no);
+        self.record(&Record::AccountClosed { no, id: id.clone(), written_off })?;
+        self.tell_colleagues(&id, Note::Closed);
+        if let Some(reply) = reply {
             self.effect(Effect::Account { reply, result: Ok(()) });
         }
         Ok(())
+    }
+
+    /// The account was closed at its home.
+    pub(super) fn leave(&mut self, no: AccountNo) -> Result<(), WorkerError> {
+        let Some(account) = self.account(no) else { return Ok(()) };
+        let empty = account.hot() == 0 && account.incoming.count == 0 && account.outgoing.count == 0;
+        if !empty || account.moves.under_way.is_some() {
+            // Its books stay, until they are empty and it is closed again.
+            self.say_good_bye(no);
+            if let Some(account) = self.account_mut(no) {
+                (account.configured, account.moves.draining_for) = (false, None);
+            }
+            return Ok(());
+        }
+        let (id, recorded) = (account.id.clone(), account.recorded);
+        self.say_good_bye(no);
+        match recorded {
+            true => self.record(&Record::AccountLeft { no, id }),
+            false => self.close_account(no),
+        }
+    }
+
+    fn say_good_bye(&mut self, no: AccountNo) {
+        let connections = self.account_mut(no).map(|account| std::mem::take(&mut account.connections)).unwrap_or_default();
+        for connection in connections {
+            self.connections.remove(&connection.id);
+            if !connection.relayed {
+                self.effect(Effect::Close { connection: connection.id, reason: "the account was closed" });
+            }
+        }
+        self.routes.remove_hop(no);
     }
 
     pub(super) fn asset(&self, index: usize) -> Option<&Asset> {
@@ -262,7 +389,7 @@ impl Worker {
         match self.assets.iter().position(|book| book.asset == asset) {
             Some(index) => index,
             None => {
-                self.assets.push(AssetBook { asset, own: 0, closed_settlements: 0 });
+                self.assets.push(AssetBook { asset, own: 0, closed_settlements: 0, closed_moves: 0 });
                 self.rates_for_new_asset();
                 self.assets.len().saturating_sub(1)
             }

@@ -12,7 +12,7 @@ use ilp_oer::{Fulfillment, Timestamp, TransferId};
 impl Worker {
     /// A fulfill or reject is the next hop's only if the transfer went to the account that the connection belongs to.
     fn outgoing_of(&self, connection: ConnectionId, id: &TransferId) -> Option<Tag> {
-        let no = *self.connections.get(&connection)?;
+        let (no, _) = *self.connections.get(&connection)?;
         let index = *self.outgoing.get(id)?;
         self.transfer_at(index).filter(|transfer| transfer.to.account == no && no != OWN).map(|_| Tag::of(index, id))
     }
@@ -135,7 +135,7 @@ impl Worker {
     }
 
     /// Ends a hold with a fulfillment, if it is right and in time.
-    fn fulfill(&mut self, tag: Tag, fulfillment: Fulfillment, now: Timestamp) -> Result<Result<(), Refusal>, WorkerError> {
+    pub(super) fn fulfill(&mut self, tag: Tag, fulfillment: Fulfillment, now: Timestamp) -> Result<Result<(), Refusal>, WorkerError> {
         let Some(transfer) = self.transfer(tag) else { return Ok(Err(Refusal::UnknownTransfer)) };
         let (key, from, to) = (transfer.key, transfer.from, transfer.to);
         match transfer.outcome {
@@ -160,7 +160,7 @@ impl Worker {
         match pay {
             Some(id) => self.effect(Effect::Paid { id, result: Ok(fulfillment) }),
             None if from.account == OWN => {}
-            None => self.effect(Effect::Answered(tag)),
+            None => self.effect(Effect::Answered(tag, None)),
         }
         Ok(Ok(()))
     }
@@ -177,7 +177,7 @@ impl Worker {
         match pay {
             Some(id) => self.effect(Effect::Paid { id, result: Err(reason.clone()) }),
             None if from.account == OWN => {}
-            None => self.effect(Effect::Answered(tag)),
+            None => self.effect(Effect::Answered(tag, None)),
         }
         Ok(())
     }
@@ -191,7 +191,7 @@ impl Worker {
             return Ok(());
         }
         let refusal = match self.account(transfer.to.account) {
-            Some(hop) if hop.connection.is_none() => Refusal::NextHopDown(hop.id.clone()),
+            Some(hop) if hop.connections.is_empty() => Refusal::NextHopDown(hop.id.clone()),
             _ => Refusal::TimedOut,
         };
         let reason = refusal.to_packet(&self.config.address, now);
@@ -208,7 +208,7 @@ impl Worker {
 
     /// A peer's error with our address added, or one of ours if the peer's can't be read. It is kept until the sender of the transfer
     /// has acknowledged it; for one that is owed too much already, it is shortened.
-    fn forwarded(&self, tag: Tag, reason: &Bytes, now: Timestamp) -> Bytes {
+    pub(super) fn forwarded(&self, tag: Tag, reason: &Bytes, now: Timestamp) -> Bytes {
         let mut out = Vec::with_capacity(reason.len().saturating_add(64));
         let sender = self.transfer(tag).and_then(|transfer| self.account(transfer.from.account));
         let bytes = sender.map_or(0, |sender| sender.incoming.bytes);

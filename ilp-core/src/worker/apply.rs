@@ -1,9 +1,11 @@
 //! Records change the state; nothing else does. The same code runs in a step and when a log is read.
 
 use super::accounts::{Account, Flight};
+use super::moves::Moves;
 use super::{Active, Doubts, Outcome, Tally, Transfer, Worker, WorkerError};
 use crate::link::{Claim, PeerProtocol};
 use crate::record::{AccountNo, AccountState, Leg, OWN, Prepared, Record, TransferState};
+use crate::store::MoveChange;
 use crate::wheel::Timer;
 use bytes::Bytes;
 use ilp_oer::ilp::ErrorPacket;
@@ -35,10 +37,15 @@ impl Worker {
 
     pub(super) fn apply(&mut self, record: &Record<'_>) -> Result<(), WorkerError> {
         match record {
-            Record::AccountOpened { no, id, asset } => {
-                self.open_account(&AccountState { no: *no, id: id.clone(), asset, sums: Default::default(), doubts: Default::default() })
+            Record::AccountOpened { no, id, asset } | Record::AccountKnown { no, id, asset } => {
+                self.open_account(&AccountState::new(*no, id.clone(), asset), true)
             }
-            Record::AccountClosed { no, .. } => self.close_account(*no),
+            Record::AccountClosed { no, .. } | Record::AccountLeft { no, .. } => self.close_account(*no),
+            Record::MoveBegun { no, n, change } => self.apply_move(*no, *n, Some(*change)),
+            Record::MoveEnded { no, n, moved } => {
+                self.apply_move(*no, *n, None)?;
+                self.change_moved(*no, *moved)
+            }
             Record::BatchBegun { events, .. } => self.apply_events_before(*events),
             Record::Prepared(prepared) => {
                 self.change(prepared.from, |sums, x| add(&mut sums.incoming_prepared, x))?;
@@ -108,12 +115,13 @@ impl Worker {
                     Outcome::Charged,
                 )
             }
-            Record::Account(state) => self.open_account(state),
-            Record::Own { asset, balance, closed_settlements } => {
+            Record::Account(state) => self.open_account(state, true),
+            Record::Own { asset, balance, closed_settlements, closed_moves } => {
                 let index = self.asset_index(asset);
                 if let Some(book) = self.assets.get_mut(index) {
                     book.own = *balance;
                     book.closed_settlements = *closed_settlements;
+                    book.closed_moves = *closed_moves;
                 }
                 Ok(())
             }
@@ -132,7 +140,7 @@ impl Worker {
         }
     }
 
-    fn open_account(&mut self, state: &AccountState<'_>) -> Result<(), WorkerError> {
+    pub(super) fn open_account(&mut self, state: &AccountState<'_>, recorded: bool) -> Result<(), WorkerError> {
         let index = usize::try_from(state.no).map_err(|_| WorkerError::Inconsistent("account number"))?;
         let asset = self.asset_index(state.asset);
         self.use_numbers(state.no.saturating_add(1))?;
@@ -144,6 +152,9 @@ impl Worker {
                 account.sums = state.sums;
                 account.doubts = state.doubts;
                 account.balance = balance;
+                account.moves.last = state.last_move.max(account.moves.last);
+                account.moves.under_way = state.moving;
+                account.recorded = true;
             }
             None => {
                 self.by_name.insert(state.id.name().into(), state.no);
@@ -163,8 +174,9 @@ impl Worker {
                         incoming: Flight::default(),
                         outgoing: Flight::default(),
                         remembered: 0,
-                        connection: None,
-                        congested: false,
+                        connections: Vec::new(),
+                        recorded,
+                        moves: Moves::restored(state.last_move, state.moving),
                         configured: false,
                         closing: None,
                         claims: Vec::new(),
@@ -172,22 +184,50 @@ impl Worker {
                 }
             }
         }
-        self.pending.touched.push(state.no);
+        if recorded {
+            self.pending.touched.push(state.no);
+        }
         Ok(())
     }
 
-    fn close_account(&mut self, no: AccountNo) -> Result<(), WorkerError> {
+    pub(super) fn close_account(&mut self, no: AccountNo) -> Result<(), WorkerError> {
         let index = usize::try_from(no).map_err(|_| WorkerError::Inconsistent("account number"))?;
         if let Some(account) = self.accounts.get_mut(index).and_then(Option::take) {
             self.by_name.remove(account.id.name());
-            self.pending.closed.push(account.id.clone());
+            if account.recorded {
+                self.pending.closed.push(account.id.clone());
+            }
             if let Some(book) = self.assets.get_mut(account.asset) {
-                let settled = checked(book.closed_settlements, account.sums.settlements);
-                let (own, settled) =
-                    checked(book.own, account.balance).zip(settled).ok_or_else(|| WorkerError::Overflow(book.asset.to_string()))?;
-                (book.own, book.closed_settlements) = (own, settled);
+                let overflow = || WorkerError::Overflow(book.asset.to_string());
+                let own = checked(book.own, account.hot()).ok_or_else(overflow)?;
+                let settled = checked(book.closed_settlements, account.sums.settlements).ok_or_else(overflow)?;
+                let moves = checked(book.closed_moves, account.sums.moved).ok_or_else(overflow)?;
+                (book.own, book.closed_settlements, book.closed_moves) = (own, settled, moves);
             }
         }
+        Ok(())
+    }
+
+    /// A move has begun, with what it does, or ended.
+    fn apply_move(&mut self, no: AccountNo, n: u64, change: Option<MoveChange>) -> Result<(), WorkerError> {
+        let replaying = self.replaying;
+        let Some(account) = self.account_mut(no) else {
+            // As in `change`.
+            return if replaying { Ok(()) } else { Err(WorkerError::Inconsistent("a record names an account that isn't there")) };
+        };
+        account.moves.last = n;
+        account.moves.under_way = change;
+        match change {
+            // From here on it isn't hot; whether it is cold yet, the store knows.
+            Some(MoveChange::Give { amount }) => self.change_moved(no, amount.saturating_neg()),
+            _ => Ok(()),
+        }
+    }
+
+    fn change_moved(&mut self, no: AccountNo, amount: i128) -> Result<(), WorkerError> {
+        let Some(account) = self.account_mut(no) else { return Ok(()) };
+        add(&mut account.sums.moved, amount).ok_or_else(|| WorkerError::Overflow(account.id.to_string()))?;
+        self.pending.touched.push(no);
         Ok(())
     }
 
@@ -336,6 +376,7 @@ impl Worker {
             account.outgoing.decide(packet, 0, to.amount);
             account.outgoing.leave(0);
         }
+        self.tend_closing(to.account);
         if from.account == OWN {
             self.settle_answer(key);
         }
@@ -350,6 +391,14 @@ impl Worker {
         let reason = self.active.try_remove(active).map_or(0, |active| active.reason.len());
         if let Some(account) = self.account_mut(from) {
             account.incoming.leave(reason);
+        }
+        self.tend_closing(from);
+    }
+
+    /// What is waited for when an account is closed has happened, perhaps.
+    fn tend_closing(&mut self, no: AccountNo) {
+        if self.account(no).is_some_and(Account::is_closing) {
+            self.restless.push(no);
         }
     }
 

@@ -7,6 +7,7 @@ use crate::link::{Answer, LinkCommand, LinkEvent, RequestId};
 use crate::receiver::IncomingPayment;
 use crate::record::BatchBegun;
 use crate::refusal::Refusal;
+use crate::store::{AccountRow, Move, MoveOutcome, SlotNo};
 use bytes::Bytes;
 use ilp_oer::{Address, Amount, Condition, Fulfillment, Timestamp};
 
@@ -30,12 +31,15 @@ pub enum Input {
         /// What.
         event: LinkEvent,
     },
-    /// A connection has proved to be an account's. It replaces an earlier one, which is closed.
+    /// A connection has proved to be an account's. If it is one of this worker's own it replaces an earlier one of those, which is
+    /// closed; beside it an account may have connections at colleagues.
     Connected {
         /// Which.
         connection: ConnectionId,
         /// Whose.
         account: AccountId,
+        /// A colleague has it, and relays what comes and goes there.
+        relayed: bool,
     },
     /// More waits for a connection than its peer reads, or not any more: no new payments go there while it does.
     Congested {
@@ -62,6 +66,8 @@ pub enum Input {
     AddAccount {
         /// How it shall be.
         config: AccountConfig,
+        /// How it stands in the store, where it must be known: see [`BalanceStore::set_up`](crate::store::BalanceStore::set_up).
+        row: AccountRow,
         /// Comes back with the result.
         reply: ReplyId,
     },
@@ -73,6 +79,30 @@ pub enum Input {
         write_off: bool,
         /// Comes back with the result.
         reply: ReplyId,
+    },
+    /// The store has decided a move, as released: never with [`Unknown`](MoveOutcome::Unknown), whereupon the same move is sent again.
+    Moved {
+        /// Of which account.
+        account: AccountId,
+        /// The move's number.
+        n: u64,
+        /// What became of it.
+        outcome: MoveOutcome,
+    },
+    /// A colleague says something about an account. May come twice, late or never.
+    Noted {
+        /// Whose slot it is.
+        from: SlotNo,
+        /// Which account.
+        account: AccountId,
+        /// What.
+        note: Note,
+    },
+    /// These slots are open at colleagues, from now on; new ones are told what is under way. One that is opened again must be missing
+    /// once in between: what its worker was about to do is forgotten.
+    Colleagues {
+        /// Their numbers.
+        slots: Vec<SlotNo>,
     },
     /// Something was settled outside of the connector.
     Settle {
@@ -95,6 +125,23 @@ pub enum Input {
         /// Comes back with them.
         reply: ReplyId,
     },
+}
+
+/// What workers tell each other about an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Note {
+    /// Somebody is short of it: give back what you don't need, then say so.
+    Recall,
+    /// What could be given back is.
+    Recalled,
+    /// The account is to be closed: take no new payments of it, give everything back when none is in flight, then say so.
+    Drain,
+    /// Nothing of it is in flight here, and nothing is held here.
+    Drained,
+    /// It isn't closed after all.
+    Resume,
+    /// It is closed.
+    Closed,
 }
 
 /// A payment from the connector's own account.
@@ -134,25 +181,56 @@ pub struct BatchCommit {
     pub seq: u64,
     /// The records.
     pub blob: Bytes,
-    /// The balances it touched; `None` for accounts that it closed.
+    /// What the slot has of accounts that it touched, its hot balances; `None` for accounts that it closed.
     pub balances: Vec<(AccountId, Option<i128>)>,
     /// Batches below aren't needed once this one is durable.
     pub cut_below: Option<u64>,
+    /// Letters up to this number aren't needed then either.
+    pub mail_read: Option<u64>,
 }
 
 /// What others can see of a batch, held until it is durable. What it names is looked up again at release.
 #[derive(Debug)]
 pub(super) enum Effect {
-    Answer { connection: ConnectionId, request: RequestId, answer: Answer },
-    Prepare(Tag),
-    Answered(Tag),
-    Deliver { tag: Tag, payment: Box<IncomingPayment> },
-    Paid { id: PayId, result: Result<Fulfillment, Bytes> },
-    Account { reply: ReplyId, result: Result<(), crate::AccountError> },
-    Settled { reply: ReplyId, result: Result<Settlement, SettleError> },
-    Stated { reply: ReplyId, status: Box<WorkerStatus> },
-    Close { connection: ConnectionId, reason: &'static str },
+    Answer {
+        connection: ConnectionId,
+        request: RequestId,
+        answer: Answer,
+    },
+    /// On this connection if it is still there, else on the best one.
+    Prepare(Tag, Option<ConnectionId>),
+    Answered(Tag, Option<ConnectionId>),
+    Deliver {
+        tag: Tag,
+        payment: Box<IncomingPayment>,
+    },
+    Paid {
+        id: PayId,
+        result: Result<Fulfillment, Bytes>,
+    },
+    Account {
+        reply: ReplyId,
+        result: Result<(), crate::AccountError>,
+    },
+    Settled {
+        reply: ReplyId,
+        result: Result<Settlement, SettleError>,
+    },
+    Stated {
+        reply: ReplyId,
+        status: Box<WorkerStatus>,
+    },
+    Close {
+        connection: ConnectionId,
+        reason: &'static str,
+    },
     Event(Box<NumberedEvent>),
+    Move(Box<Move>),
+    Note {
+        to: SlotNo,
+        account: AccountId,
+        note: Note,
+    },
 }
 
 /// What the driver does with a released effect.
@@ -172,6 +250,17 @@ pub enum Released {
     Stated(ReplyId, Box<WorkerStatus>),
     /// For the embedder's event stream.
     Event(Box<NumberedEvent>),
+    /// Ask the store for it; bring the outcome as [`Input::Moved`].
+    Move(Box<Move>),
+    /// Tell a colleague; bring it there as [`Input::Noted`].
+    Note {
+        /// Whose slot it is.
+        to: SlotNo,
+        /// Which account.
+        account: AccountId,
+        /// What.
+        note: Note,
+    },
 }
 
 impl Batch {
@@ -208,11 +297,11 @@ impl Worker {
             closed.dedup();
             // An account that was closed and opened again in one batch is there.
             let closed = closed.into_iter().filter(|id| self.number_of(id).is_none()).map(|id| (id, None));
-            let there = touched.iter().filter_map(|no| self.account(*no)).map(|a| (a.id.clone(), Some(a.balance)));
+            let there = touched.iter().filter_map(|no| self.account(*no)).map(|a| (a.id.clone(), Some(a.hot())));
             let balances = there.chain(closed).collect();
             self.pending.touched = touched;
             self.pending.touched.clear();
-            Some(BatchCommit { seq, blob, balances, cut_below })
+            Some(BatchCommit { seq, blob, balances, cut_below, mail_read: self.mail_read.take() })
         } else {
             None
         };

@@ -45,10 +45,11 @@ impl Worker {
         claim: Claim,
         now: Timestamp,
     ) -> Result<(), WorkerError> {
-        let Some(no) = self.connections.get(&connection).copied() else { return Ok(()) };
+        let Some((no, _)) = self.connections.get(&connection).copied() else { return Ok(()) };
         match self.admit_claim(no, &claim) {
             Ok(news) => {
                 if news {
+                    self.ensure_recorded(no)?;
                     self.record(&Record::Claimed { no, kind: claim.kind, subject: &claim.subject, proof: &claim.proof })?;
                 }
                 self.effect(Effect::Answer { connection, request, answer: Answer::Ack });

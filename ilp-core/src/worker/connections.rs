@@ -1,7 +1,8 @@
 //! Connections: which account is where, and what is said again on a new one.
 
-use super::accounts::Account;
+use super::accounts::{Account, Connected};
 use super::batch::Effect;
+use super::parked::Incoming;
 use super::{ConnectionId, Outcome, Tag, Worker, WorkerError};
 use crate::account::AccountId;
 use crate::link::{Answer, LinkEvent, Payload, RequestId, SubProtocol};
@@ -12,60 +13,105 @@ use ilp_oer::sub::{Balance, Info, Liquidity, LiquidityAnswer};
 use ilp_oer::{DecodeError, Timestamp};
 
 impl Worker {
-    pub(super) fn connected(&mut self, connection: ConnectionId, id: &AccountId) {
+    pub(super) fn connected(&mut self, connection: ConnectionId, id: &AccountId, relayed: bool) {
         let no = self.number_of(id);
         let Some((no, account)) = no.and_then(|no| Some((no, self.account_mut(no)?))) else {
-            self.effect(Effect::Close { connection, reason: "the account is gone" });
+            if relayed {
+                self.strays.push((id.clone(), connection));
+            } else {
+                self.effect(Effect::Close { connection, reason: "the account is gone" });
+            }
             return;
         };
-        account.congested = false;
-        if let Some(old) = account.connection.replace(connection) {
-            self.connections.remove(&old);
-            self.effect(Effect::Close { connection: old, reason: "replaced by a newer connection of the account" });
+        let new = Connected { id: connection, relayed, congested: false };
+        let local = account.connections.first().copied().filter(|first| !first.relayed);
+        match (relayed, local) {
+            (true, local) => account.connections.insert(usize::from(local.is_some()), new),
+            (false, None) => account.connections.insert(0, new),
+            (false, Some(old)) => {
+                account.connections.splice(..1, [new]);
+                self.connections.remove(&old.id);
+                self.effect(Effect::Close { connection: old.id, reason: "replaced by a newer connection of the account" });
+            }
         }
-        self.connections.insert(connection, no);
-        self.say_again(no);
+        self.connections.insert(connection, (no, relayed));
+        self.say_again(no, connection);
     }
 
     pub(super) fn congested(&mut self, connection: ConnectionId, congested: bool) {
-        if let Some(no) = self.connections.get(&connection).copied()
+        if let Some((no, _)) = self.connections.get(&connection).copied()
             && let Some(account) = self.account_mut(no)
+            && let Some(connection) = account.connections.iter_mut().find(|other| other.id == connection)
         {
-            account.congested = congested;
+            connection.congested = congested;
         }
     }
 
     /// Answers that the account is owed, and transfers it hasn't acknowledged. Whether each may be sent (again) is decided at release.
-    fn say_again(&mut self, no: AccountNo) {
+    fn say_again(&mut self, no: AccountNo, connection: ConnectionId) {
         let mut effects = Vec::new();
         for (_, active) in self.active.iter() {
             let Some(transfer) = self.transfer_at(active.transfer) else { continue };
             let tag = Tag::of(active.transfer, &transfer.key);
             match transfer.outcome {
-                Outcome::Held if transfer.to.account == no && !active.acked => effects.push(Effect::Prepare(tag)),
-                Outcome::Fulfilled(_) | Outcome::Rejected(_) if transfer.from.account == no => effects.push(Effect::Answered(tag)),
+                Outcome::Held if transfer.to.account == no && !active.acked => effects.push(Effect::Prepare(tag, Some(connection))),
+                Outcome::Fulfilled(_) | Outcome::Rejected(_) if transfer.from.account == no => {
+                    effects.push(Effect::Answered(tag, Some(connection)));
+                }
                 _ => {}
             }
         }
         self.pending.effects.append(&mut effects);
     }
 
+    /// The same, for what went to a connection that is gone while another one of the account isn't.
+    fn say_elsewhere(&mut self, no: AccountNo, gone: ConnectionId) {
+        let mut effects = Vec::new();
+        for (_, active) in self.active.iter() {
+            let Some(transfer) = self.transfer_at(active.transfer) else { continue };
+            let tag = Tag::of(active.transfer, &transfer.key);
+            match transfer.outcome {
+                Outcome::Held if transfer.to.account == no && !active.acked && active.sent_on == Some(gone) => {
+                    effects.push(Effect::Prepare(tag, None));
+                }
+                Outcome::Fulfilled(_) | Outcome::Rejected(_) if transfer.from.account == no && active.answered_on == Some(gone) => {
+                    effects.push(Effect::Answered(tag, None));
+                }
+                _ => {}
+            }
+        }
+        self.pending.effects.append(&mut effects);
+    }
+
+    /// Colleagues may have heard of an account, and let its peer in, before this worker has.
+    pub(super) fn take_strays(&mut self, id: &AccountId) {
+        let (taken, left) = std::mem::take(&mut self.strays).into_iter().partition(|(of, _)| of == id);
+        self.strays = left;
+        let taken: Vec<_> = taken;
+        for (_, connection) in taken {
+            self.connected(connection, id, true);
+        }
+    }
+
     pub(super) fn disconnected(&mut self, connection: ConnectionId) {
-        if let Some(no) = self.connections.remove(&connection)
+        self.strays.retain(|(_, stray)| *stray != connection);
+        if let Some((no, _)) = self.connections.remove(&connection)
             && let Some(account) = self.account_mut(no)
-            && account.connection == Some(connection)
         {
-            account.connection = None;
+            account.connections.retain(|other| other.id != connection);
+            if !account.connections.is_empty() {
+                self.say_elsewhere(no, connection);
+            }
         }
     }
 
     pub(super) fn link_event(&mut self, connection: ConnectionId, event: LinkEvent, now: Timestamp) -> Result<(), WorkerError> {
         match event {
-            LinkEvent::Prepare { request, transfer } => self.on_prepare(connection, request, transfer, now),
+            LinkEvent::Prepare { request, transfer } => self.incoming(connection, request, Incoming::Prepare(transfer), now),
             LinkEvent::Fulfill { request, id, fulfillment } => self.on_fulfill(connection, request, id, fulfillment, now),
             LinkEvent::Reject { request, id, reason } => self.on_reject(connection, request, id, reason, now),
             LinkEvent::Transfer { request, id, amount, expires_at, payload } => {
-                self.on_unconditional(connection, request, id, amount, expires_at, &payload, now)
+                self.incoming(connection, request, Incoming::Unconditional { id, amount, expires_at, payload }, now)
             }
             LinkEvent::Claim { request, claim } => self.on_claim(connection, request, claim, now),
             LinkEvent::Message { request, payload } if payload.protocol == SubProtocol::Vouch => {
@@ -82,7 +128,7 @@ impl Worker {
 
     /// Requests without money.
     fn on_message(&mut self, connection: ConnectionId, request: RequestId, payload: &Payload, now: Timestamp) {
-        let Some(account) = self.connections.get(&connection).and_then(|no| self.account(*no)) else { return };
+        let Some(account) = self.connections.get(&connection).and_then(|(no, _)| self.account(*no)) else { return };
         let answer = match self.message_response(account, payload) {
             Ok(data) => Answer::Response(Payload { protocol: payload.protocol, data: Bytes::from(data) }),
             Err(refusal) => Answer::Error(refusal.to_packet(&self.config.address, now)),
@@ -101,15 +147,15 @@ impl Worker {
             },
             SubProtocol::Balance => match Balance::decode(&payload.data).map_err(malformed)? {
                 // The field is unsigned: who owes us is told 0.
-                Balance::Request => Balance::Answer(u64::try_from(account.balance.max(0)).unwrap_or(u64::MAX)).to_vec(),
+                Balance::Request => Balance::Answer(u64::try_from(account.known_balance().max(0)).unwrap_or(u64::MAX)).to_vec(),
                 Balance::Answer(_) => return Err(Refusal::WrongKind("an answer is no request")),
             },
             // Reconcile's other operations don't exist yet.
             SubProtocol::Reconcile if payload.data.first() != Some(&1) => return Err(Refusal::Unsupported),
             SubProtocol::Liquidity | SubProtocol::Reconcile => match Liquidity::decode(&payload.data).map_err(malformed)? {
                 Liquidity::Request => Liquidity::Answer(LiquidityAnswer {
-                    available: account.balance.saturating_add(account.credit_limit),
-                    balance: account.balance,
+                    available: account.known_balance().saturating_add(account.credit_limit),
+                    balance: account.known_balance(),
                     credit_limit: account.credit_limit,
                     held: account.sums.incoming_prepared,
                     min_packet: 0,

@@ -47,7 +47,8 @@ impl Worker {
 
     /// What the log had of them when the worker was opened, in order. Empty when called again.
     pub fn take_recovered_events(&mut self) -> Vec<NumberedEvent> {
-        self.events.recovered.drain(..).map(|(number, event)| NumberedEvent { number: Some(number), event }).collect()
+        let slot = self.config.slot;
+        self.events.recovered.drain(..).map(|(number, event)| NumberedEvent { slot, number: Some(number), event }).collect()
     }
 
     /// The embedder has all events up to this one. Recorded with the next batch.
@@ -71,12 +72,12 @@ impl Worker {
             return;
         }
         self.events.last = self.events.last.saturating_add(1);
-        let (number, replaying) = (self.events.last, self.replaying);
+        let (slot, number, replaying) = (self.config.slot, self.events.last, self.replaying);
         let Some(event) = before else { return };
         match replaying {
             true if number > self.events.acked => self.events.recovered.push_back((number, event)),
             true => {}
-            false => self.effect(Effect::Event(Box::new(NumberedEvent { number: Some(number), event }))),
+            false => self.effect(Effect::Event(Box::new(NumberedEvent { slot, number: Some(number), event }))),
         }
     }
 
@@ -150,7 +151,10 @@ impl Worker {
         for (batch, blob) in log.iter().enumerate() {
             for record in Record::decode_all(blob) {
                 match record.map_err(|error| (batch, error.into()))? {
-                    Record::AccountOpened { no, id, .. } | Record::AccountClosed { no, id, .. } => drop(self.events.names.insert(no, id)),
+                    Record::AccountOpened { no, id, .. }
+                    | Record::AccountKnown { no, id, .. }
+                    | Record::AccountClosed { no, id, .. }
+                    | Record::AccountLeft { no, id } => drop(self.events.names.insert(no, id)),
                     Record::Account(state) => drop(self.events.names.insert(state.no, state.id)),
                     _ => {}
                 }

@@ -19,6 +19,9 @@ mod batch;
 mod claims;
 mod connections;
 mod events;
+mod mail;
+mod moves;
+mod parked;
 mod pipeline;
 mod prepare;
 mod recover;
@@ -29,7 +32,8 @@ mod status;
 mod timers;
 
 pub use accounts::AccountError;
-pub use batch::{Batch, BatchCommit, ConnectionId, Delivery, Input, Pay, PayId, Released, ReplyId};
+pub use batch::{Batch, BatchCommit, ConnectionId, Delivery, Input, Note, Pay, PayId, Released, ReplyId};
+pub use mail::letter_of;
 pub use pipeline::{Pipeline, Retry, Untrusted};
 pub use recover::OpenError;
 pub use settle::{InvalidSettlementId, SettleError, Settlement, SettlementId};
@@ -41,6 +45,7 @@ use crate::limits::{Limits, Timing};
 use crate::link::LinkEvent;
 use crate::record::{AccountNo, CorruptRecord};
 use crate::routes::Routes;
+use crate::store::SlotNo;
 use crate::wheel::Wheel;
 use accounts::Account;
 use ahash::RandomState;
@@ -59,7 +64,10 @@ pub struct WorkerConfig {
     /// The connector's ILP address.
     pub address: Address,
     /// The slot's number: the first two bytes of every outgoing transfer id.
-    pub slot: u16,
+    pub slot: SlotNo,
+    /// All slots that the store's accounts are dealt to, now and as long as the worker lives, this one among them. If there is no other, the
+    /// store needn't be asked how an account stands. An account is closed when all of them have given back what they had of it.
+    pub deployment: Vec<SlotNo>,
     /// How much of anything peers may use.
     pub limits: Limits,
     /// The time rules.
@@ -82,7 +90,8 @@ pub struct Worker {
     accounts: Vec<Option<Account>>,
     /// Names alone: no two accounts of one name differ in their parallelism.
     by_name: HashMap<Box<str>, AccountNo, RandomState>,
-    connections: HashMap<ConnectionId, AccountNo, RandomState>,
+    /// Whose each is, and whether a colleague has it.
+    connections: HashMap<ConnectionId, (AccountNo, bool), RandomState>,
     routes: Routes<AccountNo>,
     /// Every transfer that is in flight or remembered.
     transfers: Slots<Transfer>,
@@ -97,6 +106,17 @@ pub struct Worker {
     unsent: Vec<Tag>,
     receiving: u32,
     closing: Vec<AccountNo>,
+    /// Slots that are open at colleagues.
+    colleagues: Vec<SlotNo>,
+    /// Connections at colleagues of accounts that this worker hasn't been told of yet.
+    strays: Vec<(crate::AccountId, ConnectionId)>,
+    /// Accounts that may have something to move.
+    restless: Vec<AccountNo>,
+    dues: moves::Dues,
+    next_serial: u64,
+    /// Letters that were there when the slot was opened, and the number of the last one that the next batch has read.
+    mail: Vec<crate::store::Letter>,
+    mail_read: Option<u64>,
     draining: bool,
     counters: Counters,
     pending: Pending,
@@ -119,6 +139,8 @@ struct AssetBook {
     own: i128,
     /// What accounts that are closed had settled: their units are still here.
     closed_settlements: i128,
+    /// What accounts that are closed had drawn here, less what they had given back: their units are here, or not any more.
+    closed_moves: i128,
 }
 
 /// What the step under way has produced.
@@ -244,7 +266,9 @@ impl Worker {
     /// before what begins some, so that money and room that come free can be used at once.
     pub fn step(&mut self, now: Timestamp, inputs: &mut Vec<Input>) -> Result<Batch, WorkerError> {
         self.pending.now = now.unix_millis();
+        self.read_mail(now)?;
         self.fire_timers(now)?;
+        self.look_after_accounts(now)?;
         for tag in std::mem::take(&mut self.unsent) {
             self.end_unsent(tag, now)?;
         }
@@ -261,6 +285,7 @@ impl Worker {
             self.input(input, now)?;
         }
         self.later = later;
+        self.tend_restless(now)?;
         if !self.closing.is_empty() {
             self.finish_closing()?;
         }
@@ -270,7 +295,10 @@ impl Worker {
 
     /// When [`step`](Self::step) must be called even if nothing comes in: at once if this is not in the future, never if `None`.
     pub fn next_step(&self) -> Option<Timestamp> {
-        if !self.unsent.is_empty() || !self.fired.is_empty() { Some(Timestamp::MIN) } else { self.wheel.next() }
+        if !self.unsent.is_empty() || !self.fired.is_empty() || !self.mail.is_empty() || !self.restless.is_empty() {
+            return Some(Timestamp::MIN);
+        }
+        [self.wheel.next(), self.dues.next()].into_iter().flatten().min()
     }
 
     /// From now on new payments are refused (T03): what is in flight goes on.
@@ -296,8 +324,8 @@ impl Worker {
     fn input(&mut self, input: Input, now: Timestamp) -> Result<(), WorkerError> {
         match input {
             Input::Link { connection, event } => self.link_event(connection, event, now),
-            Input::Connected { connection, account } => {
-                self.connected(connection, &account);
+            Input::Connected { connection, account, relayed } => {
+                self.connected(connection, &account, relayed);
                 Ok(())
             }
             Input::Congested { connection, congested } => {
@@ -310,7 +338,13 @@ impl Worker {
             }
             Input::Received { delivery, result } => self.received(delivery, result, now),
             Input::Pay(pay) => self.pay(pay, now),
-            Input::AddAccount { config, reply } => self.add_account(config, reply),
+            Input::AddAccount { config, row, reply } => self.add_account(config, &row, reply),
+            Input::Moved { account, n, outcome } => self.moved(&account, n, &outcome, now),
+            Input::Noted { from, account, note } => self.noted(from, &account, note),
+            Input::Colleagues { slots } => {
+                self.set_colleagues(slots);
+                Ok(())
+            }
             Input::RemoveAccount { id, write_off, reply } => {
                 self.remove_account(&id, write_off, reply);
                 Ok(())

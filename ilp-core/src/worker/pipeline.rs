@@ -78,6 +78,7 @@ impl Pipeline {
             blob: commit.blob.clone(),
             balances: commit.balances.clone(),
             cut_below: commit.cut_below,
+            mail_read: commit.mail_read,
         });
         let seq = commit.as_ref().map(|commit| commit.seq);
         // The first one follows what the worker was opened with.

@@ -2,6 +2,7 @@
 
 use super::apply::SUM_MAX;
 use super::batch::{Effect, Pay};
+use super::parked::{Incoming, Verdict};
 use super::{ConnectionId, Outcome, Tag, Worker, WorkerError};
 use crate::event::{Event, NumberedEvent};
 use crate::link::{Answer, IncomingPrepare, Payload, RequestId, SubProtocol};
@@ -20,84 +21,138 @@ struct NextHop {
 }
 
 impl Worker {
-    pub(super) fn on_prepare(
+    /// Decides a request: known, in the books, refused, or in want of a draw. `granted`: the store has decided that there is enough for it.
+    pub(super) fn judge(
         &mut self,
+        no: AccountNo,
         connection: ConnectionId,
         request: RequestId,
-        transfer: IncomingPrepare,
+        transfer: Incoming,
+        granted: bool,
         now: Timestamp,
-    ) -> Result<(), WorkerError> {
-        let Some(no) = self.connections.get(&connection).copied() else { return Ok(()) };
-        let digest = digest_of(transfer.amount, Some((transfer.condition.as_bytes(), transfer.expires_at)), &transfer.payload);
-        if let Some(index) = self.incoming.get(&(no, transfer.id)).copied() {
-            self.repeated(connection, request, index, digest, now);
-            return Ok(());
-        }
-        match self.admit(no, &transfer, now) {
-            Ok(hop) => {
-                let key = self.new_outgoing_id();
-                self.counters.accepted = self.counters.accepted.saturating_add(1);
-                let from = Leg { account: no, amount: transfer.amount.get() };
-                self.record(&Record::Prepared(Prepared {
-                    key,
-                    from,
-                    incoming_id: transfer.id,
-                    digest,
-                    incoming_expires_at: transfer.expires_at.unix_millis(),
-                    to: hop.to,
-                    expires_at: hop.expires_at.unix_millis(),
-                    condition: *transfer.condition.as_bytes(),
-                    packet: &transfer.payload.data,
-                }))?;
-                self.effect(Effect::Answer { connection, request, answer: Answer::Ack });
-                self.send_on(key);
+    ) -> Result<Verdict, WorkerError> {
+        let (id, digest) = match &transfer {
+            Incoming::Prepare(prepare) => {
+                let conditional = Some((prepare.condition.as_bytes(), prepare.expires_at));
+                (prepare.id, digest_of(prepare.amount, conditional, &prepare.payload))
             }
-            Err(refusal) => self.refuse(connection, request, no, transfer.amount, refusal, now),
+            Incoming::Unconditional { id, amount, payload, .. } => (*id, digest_of(*amount, None, payload)),
+        };
+        if let Some(index) = self.incoming.get(&(no, id)).copied() {
+            self.repeated(connection, request, index, digest, now);
+            return Ok(Verdict::Decided);
         }
-        Ok(())
+        let admitted = match &transfer {
+            Incoming::Prepare(prepare) => self.admit(no, prepare, now).map(Some),
+            Incoming::Unconditional { amount, payload, .. } => self.admit_unconditional(no, *amount, payload).map(|()| None),
+        };
+        let hop = match admitted {
+            Ok(hop) => hop,
+            Err(refusal) => {
+                self.refuse(connection, request, no, transfer.amount(), refusal, now);
+                return Ok(Verdict::Decided);
+            }
+        };
+        match self.funds(no, transfer.amount(), granted) {
+            Ok(None) => {}
+            Ok(Some((needed, least))) => return Ok(Verdict::Wants { transfer, needed, least }),
+            Err(refusal) => {
+                self.refuse(connection, request, no, transfer.amount(), refusal, now);
+                return Ok(Verdict::Decided);
+            }
+        }
+        self.ensure_recorded(no)?;
+        match (&transfer, hop) {
+            (Incoming::Prepare(prepare), Some(hop)) => self.hold(no, prepare, digest, &hop)?,
+            (Incoming::Unconditional { id, amount, expires_at, .. }, _) => self.charge(no, *id, *amount, *expires_at, digest, now)?,
+            (Incoming::Prepare(_), None) => return Ok(Verdict::Decided),
+        }
+        self.effect(Effect::Answer { connection, request, answer: Answer::Ack });
+        if let (Incoming::Prepare(_), Some(key)) =
+            (&transfer, self.incoming.get(&(no, id)).and_then(|index| Some(self.transfer_at(*index)?.key)))
+        {
+            self.send_on(key);
+        }
+        self.used(no, now);
+        Ok(Verdict::Decided)
+    }
+
+    fn hold(&mut self, no: AccountNo, transfer: &IncomingPrepare, digest: [u8; 16], hop: &NextHop) -> Result<(), WorkerError> {
+        if hop.to.account != OWN {
+            self.ensure_recorded(hop.to.account)?;
+        }
+        let key = self.new_outgoing_id();
+        self.counters.accepted = self.counters.accepted.saturating_add(1);
+        self.record(&Record::Prepared(Prepared {
+            key,
+            from: Leg { account: no, amount: transfer.amount.get() },
+            incoming_id: transfer.id,
+            digest,
+            incoming_expires_at: transfer.expires_at.unix_millis(),
+            to: hop.to,
+            expires_at: hop.expires_at.unix_millis(),
+            condition: *transfer.condition.as_bytes(),
+            packet: &transfer.payload.data,
+        }))
     }
 
     /// Charges an incoming unconditional transfer.
-    #[expect(clippy::too_many_arguments, reason = "they are the transfer's fields")]
-    pub(super) fn on_unconditional(
+    fn charge(
         &mut self,
-        connection: ConnectionId,
-        request: RequestId,
+        no: AccountNo,
         id: TransferId,
         amount: Amount,
         expires_at: Option<Timestamp>,
-        payload: &Payload,
+        digest: [u8; 16],
         now: Timestamp,
     ) -> Result<(), WorkerError> {
-        let Some(no) = self.connections.get(&connection).copied() else { return Ok(()) };
-        let digest = digest_of(amount, None, payload);
-        if let Some(index) = self.incoming.get(&(no, id)).copied() {
-            self.repeated(connection, request, index, digest, now);
-            return Ok(());
+        // Remembered as long as a prepare could be: until then a repeat is recognised.
+        let until = now.saturating_add_millis(self.config.timing.hold_ms_max);
+        let until = expires_at.map_or(until, |at| at.min(until)).max(now);
+        let from = Leg { account: no, amount: amount.get() };
+        self.record(&Record::Charged { from, id, digest, expires_at: until.unix_millis() })
+    }
+
+    fn admit_unconditional(&self, no: AccountNo, amount: Amount, payload: &Payload) -> Result<(), Refusal> {
+        if matches!(payload.protocol, SubProtocol::Ilp | SubProtocol::Payment | SubProtocol::Ilqp) {
+            return Err(Refusal::WrongKind("an unconditional transfer can't carry an ILP packet"));
         }
-        let carries_payment = matches!(payload.protocol, SubProtocol::Ilp | SubProtocol::Payment | SubProtocol::Ilqp);
-        let kind = match carries_payment {
-            true => Err(Refusal::WrongKind("an unconditional transfer can't carry an ILP packet")),
-            false => Ok(()),
-        };
-        match kind.and_then(|()| self.check_sender(no, amount, payload.data.len())) {
-            Ok(()) => {
-                // Remembered as long as a prepare could be: until then a repeat is recognised.
-                let until = now.saturating_add_millis(self.config.timing.hold_ms_max);
-                let until = expires_at.map_or(until, |at| at.min(until)).max(now);
-                let from = Leg { account: no, amount: amount.get() };
-                self.record(&Record::Charged { from, id, digest, expires_at: until.unix_millis() })?;
-                self.effect(Effect::Answer { connection, request, answer: Answer::Ack });
+        self.check_sender(no, amount, payload.data.len())
+    }
+
+    /// Whether the sender has enough: `cold + credit limit + hot ≥ parallelism × amount`, and then exactly the amount from hot. `None` if so;
+    /// else what a draw must find available, and what it must bring.
+    fn funds(&self, no: AccountNo, amount: Amount, granted: bool) -> Result<Option<(i128, i128)>, Refusal> {
+        let account = self.account(no).ok_or(Refusal::Internal("the account is gone"))?;
+        let (hot, amount) = (account.hot(), i128::from(amount.get()));
+        let parallelism = account.id.parallelism();
+        let needed = amount.saturating_mul(parallelism.into());
+        if account.balance < -(SUM_MAX / 2) {
+            return Err(Refusal::InsufficientBalance { account: account.id.clone(), available: 0, needed, parallelism });
+        }
+        // What is missing from the cold balance comes first.
+        let free = hot.saturating_add(account.debt());
+        if free >= needed || (granted && free >= amount) {
+            return Ok(None);
+        }
+        if self.alone() && account.moves.under_way.is_none() && !account.moves.slots.is_empty() {
+            // Nobody else moves anything: what we were told of the cold balance still holds.
+            let available = account.moves.cold.saturating_add(account.credit_limit).saturating_add(hot);
+            if available < needed {
+                return Err(Refusal::InsufficientBalance { account: account.id.clone(), available, needed, parallelism });
             }
-            Err(refusal) => self.refuse(connection, request, no, amount, refusal, now),
+            if hot >= amount {
+                return Ok(None);
+            }
         }
-        Ok(())
+        Ok(Some((needed.saturating_sub(hot), amount.saturating_sub(hot).max(0))))
     }
 
     /// A payment from the connector's own account.
     pub(super) fn pay(&mut self, pay: Pay, now: Timestamp) -> Result<(), WorkerError> {
         match self.admit_own(&pay, now) {
             Ok((to, packet)) => {
+                self.ensure_recorded(to.account)?;
                 let key = self.new_outgoing_id();
                 let from = Leg { account: OWN, amount: pay.amount.get() };
                 self.counters.accepted = self.counters.accepted.saturating_add(1);
@@ -142,18 +197,27 @@ impl Worker {
         }
         self.effect(Effect::Answer { connection, request, answer: Answer::Ack });
         if decided {
-            self.effect(Effect::Answered(tag));
+            self.effect(Effect::Answered(tag, Some(connection)));
         }
     }
 
-    fn refuse(&mut self, connection: ConnectionId, request: RequestId, no: AccountNo, amount: Amount, refusal: Refusal, now: Timestamp) {
+    pub(super) fn refuse(
+        &mut self,
+        connection: ConnectionId,
+        request: RequestId,
+        no: AccountNo,
+        amount: Amount,
+        refusal: Refusal,
+        now: Timestamp,
+    ) {
         self.counters.refused = self.counters.refused.saturating_add(1);
         let reason = refusal.to_packet(&self.config.address, now);
         self.effect(Effect::Answer { connection, request, answer: Answer::Error(reason) });
         if self.config.events {
             let from = self.account(no).map(|account| account.id.clone());
             let event = Event::Refused { from, incoming_amount: amount, code: refusal.code().0 };
-            self.effect(Effect::Event(Box::new(NumberedEvent { number: None, event })));
+            let slot = self.config.slot;
+            self.effect(Effect::Event(Box::new(NumberedEvent { slot, number: None, event })));
         }
     }
 
@@ -173,13 +237,13 @@ impl Worker {
         Ok(NextHop { to, expires_at: transfer.expires_at.saturating_sub_millis(timing.window_ms) })
     }
 
-    /// The sender's limits and funds.
+    /// The sender's limits.
     fn check_sender(&self, no: AccountNo, amount: Amount, payload: usize) -> Result<(), Refusal> {
         if self.draining {
             return Err(Refusal::Stopping);
         }
         let account = self.account(no).ok_or(Refusal::Internal("the account is gone"))?;
-        if account.closing.is_some() || !account.configured {
+        if account.is_closing() || !account.configured {
             return Err(Refusal::Closing(account.id.clone()));
         }
         if amount.get() > account.max_packet {
@@ -191,13 +255,6 @@ impl Worker {
             return Err(overloaded((limits.remembered_per_account.into(), "transfers that are in flight or remembered")));
         }
         account.incoming.check(limits, account.max_in_flight, payload, amount.get()).map_err(overloaded)?;
-        let parallelism = account.id.parallelism();
-        let insufficient = |available, needed| Refusal::InsufficientBalance { account: account.id.clone(), available, needed, parallelism };
-        let needed = i128::from(amount.get()).saturating_mul(parallelism.into());
-        let available = account.balance.saturating_add(account.credit_limit);
-        if available < needed || account.balance < -(SUM_MAX / 2) {
-            return Err(insufficient(available, needed));
-        }
         Ok(())
     }
 
@@ -251,10 +308,10 @@ impl Worker {
 
     fn check_hop(&self, to: AccountNo, amount: u64, payload: usize) -> Result<(), Refusal> {
         let hop = self.account(to).ok_or(Refusal::Internal("the account is gone"))?;
-        if hop.closing.is_some() || !hop.configured {
+        if hop.is_closing() || !hop.configured {
             return Err(Refusal::Closing(hop.id.clone()));
         }
-        if hop.connection.is_none() {
+        if hop.connections.is_empty() {
             return Err(Refusal::NextHopDown(hop.id.clone()));
         }
         if amount > hop.max_packet {
@@ -262,7 +319,7 @@ impl Worker {
         }
         let limits = &self.config.limits;
         let overloaded = |(max, what)| Refusal::Overloaded { account: hop.id.clone(), max, what };
-        if hop.congested {
+        if hop.is_congested() {
             let max = u64::try_from(limits.output_backlog).unwrap_or(u64::MAX);
             return Err(overloaded((max, "bytes waiting to be read by its peer")));
         }
@@ -306,7 +363,7 @@ impl Worker {
         let tag = Tag::of(index, &key);
         let Some(transfer) = self.transfer(tag) else { return };
         if transfer.to.account != OWN {
-            self.effect(Effect::Prepare(tag));
+            self.effect(Effect::Prepare(tag, None));
             return;
         }
         let (from, amount, expires_at) = (transfer.from.account, transfer.from.amount, transfer.expires_at);

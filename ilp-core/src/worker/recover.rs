@@ -63,6 +63,13 @@ impl Worker {
             unsent: Vec::new(),
             receiving: 0,
             closing: Vec::new(),
+            colleagues: Vec::new(),
+            strays: Vec::new(),
+            restless: Vec::new(),
+            dues: Default::default(),
+            next_serial: 0,
+            mail: opened.mail.clone(),
+            mail_read: None,
             draining: false,
             counters: Counters::default(),
             later: Vec::new(),
@@ -124,13 +131,17 @@ impl Worker {
         }
     }
 
-    /// Payments to our own address are asked about again; everything else waits for a connection or its time.
+    /// Payments to our own address are asked about again, and moves asked for; everything else waits for a connection or its time.
     fn resume(&mut self) {
         let to_self =
             |(_, transfer): (usize, &Transfer)| (transfer.to.account == OWN && transfer.outcome == Outcome::Held).then_some(transfer.key);
         let keys: Vec<_> = self.transfers.iter().filter_map(to_self).collect();
         for key in keys {
             self.send_on(key);
+        }
+        // Whatever the store was asked, or was about to be asked, it is asked again.
+        for no in (0..).take(self.accounts.len()) {
+            self.ask_for_move(no);
         }
     }
 }

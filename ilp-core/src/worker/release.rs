@@ -18,8 +18,8 @@ impl Worker {
                 Effect::Answer { connection, request, answer } => {
                     Some(Released::Command(connection, LinkCommand::Answer { request, answer }))
                 }
-                Effect::Prepare(tag) => self.release_prepare(tag, now),
-                Effect::Answered(tag) => self.release_answer(tag, now),
+                Effect::Prepare(tag, on) => self.release_prepare(tag, on, now),
+                Effect::Answered(tag, on) => self.release_answer(tag, on, now),
                 Effect::Deliver { tag, payment } => Some(Released::Deliver(Delivery(tag), payment)),
                 Effect::Paid { id, result } => Some(Released::Paid(id, result)),
                 Effect::Account { reply, result } => Some(Released::Account(reply, result)),
@@ -27,18 +27,21 @@ impl Worker {
                 Effect::Stated { reply, status } => Some(Released::Stated(reply, status)),
                 Effect::Close { connection, reason } => Some(Released::Command(connection, LinkCommand::Close { reason: reason.into() })),
                 Effect::Event(event) => Some(Released::Event(event)),
+                Effect::Move(request) => Some(Released::Move(request)),
+                Effect::Note { to, account, note } => Some(Released::Note { to, account, note }),
             };
             out.extend(released);
         }
     }
 
-    fn release_prepare(&mut self, tag: Tag, now: Timestamp) -> Option<Released> {
+    fn release_prepare(&mut self, tag: Tag, on: Option<ConnectionId>, now: Timestamp) -> Option<Released> {
         let transfer = self.transfer(tag).filter(|transfer| transfer.outcome == Outcome::Held)?;
         let (id, to, expires_at) = (transfer.key, transfer.to, transfer.expires_at);
         let active = self.active(transfer)?;
         let hop = self.account(to.account)?;
         let in_time = expires_at.millis_since(now) >= self.config.timing.outgoing_ms_min;
-        let Some(connection) = hop.connection.filter(|_| in_time) else {
+        let on = on.filter(|on| hop.has_connection(*on)).or(hop.best_connection());
+        let Some(connection) = on.filter(|_| in_time) else {
             // Never handed to a socket: the next step ends the hold, unless an earlier process may have sent it.
             if active.sends == 0 && !active.recovered {
                 self.unsent.push(tag);
@@ -63,11 +66,11 @@ impl Worker {
         Some(Released::Command(connection, command))
     }
 
-    fn release_answer(&mut self, tag: Tag, now: Timestamp) -> Option<Released> {
+    fn release_answer(&mut self, tag: Tag, on: Option<ConnectionId>, now: Timestamp) -> Option<Released> {
         let transfer = self.transfer(tag)?;
         let (id, outcome, expires_at) = (transfer.incoming_id, transfer.outcome, transfer.incoming_expires_at);
         let sender = self.account(transfer.from.account)?;
-        let connection = sender.connection?;
+        let connection = on.filter(|on| sender.has_connection(*on)).or(sender.best_connection())?;
         let dedupes = sender.protocol.dedupes();
         let Some(active) = self.active(transfer) else {
             // Acknowledged before, and asked for again.

@@ -47,6 +47,14 @@ impl fmt::Display for SettlementId {
     }
 }
 
+/// A settlement that waits.
+#[derive(Debug)]
+pub(super) struct Asked {
+    amount: i128,
+    id: SettlementId,
+    reply: ReplyId,
+}
+
 /// Why a text can't name a settlement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSettlementId {
@@ -108,6 +116,14 @@ pub enum SettleError {
         /// How many.
         max: u32,
     },
+    /// Another process settles it.
+    #[error("account {account} is at home in {slot}, which another process has open: settle there")]
+    Elsewhere {
+        /// Which.
+        account: AccountId,
+        /// Where.
+        slot: String,
+    },
     /// The connector has stopped; whether the settlement is in the books isn't known. Tell it again with the same id.
     #[error("the connector has stopped: settle again, with the same id")]
     Stopped,
@@ -115,9 +131,34 @@ pub enum SettleError {
 
 impl Worker {
     pub(super) fn settle(&mut self, account: &AccountId, amount: i128, id: &SettlementId, reply: ReplyId) -> Result<(), WorkerError> {
+        let no = self.number_of(account);
+        if let Some(books) = no.and_then(|no| self.account_mut(no)).filter(|books| !books.is_closing())
+            && (!books.moves.settlements.is_empty() || (books.moves.under_way.is_some() && books.hot().saturating_add(amount) < 0))
+        {
+            // It takes more than is here: the rest is taken from the cold balance, by a move that can't begin yet.
+            books.moves.settlements.push_back(Asked { amount, id: id.clone(), reply });
+            return Ok(());
+        }
+        self.settle_now(account, amount, id, reply)?;
+        self.restless.extend(no);
+        Ok(())
+    }
+
+    /// Settles what had to wait, up to what has to wait again.
+    pub(super) fn settle_deferred(&mut self, no: AccountNo) -> Result<(), WorkerError> {
+        while let Some(account) = self.account_mut(no).filter(|account| account.hot() >= 0) {
+            let Some(Asked { amount, id, reply }) = account.moves.settlements.pop_front() else { return Ok(()) };
+            let account = account.id.clone();
+            self.settle_now(&account, amount, &id, reply)?;
+        }
+        Ok(())
+    }
+
+    fn settle_now(&mut self, account: &AccountId, amount: i128, id: &SettlementId, reply: ReplyId) -> Result<(), WorkerError> {
         let result = match self.check_settlement(account, amount, id) {
             Ok((no, repeated)) => {
                 if !repeated {
+                    self.ensure_recorded(no)?;
                     self.record(&Record::Settled { no, id: id.as_str(), amount })?;
                 }
                 let balance = self.account(no).map_or(0, |account| account.balance);
@@ -143,7 +184,7 @@ impl Worker {
         if amount == 0 {
             return Err(SettleError::Zero);
         }
-        if books.closing.is_some() {
+        if books.is_closing() {
             return Err(SettleError::Closing(account.clone()));
         }
         let max = self.config.limits.settlements_per_account;

@@ -11,7 +11,7 @@
 //! What the embedder hasn't acknowledged isn't cut: its events are made from the log.
 
 use super::accounts::asset_text;
-use super::{Outcome, Transfer, Worker};
+use super::{AssetBook, Outcome, Transfer, Worker};
 use crate::link::Claim;
 use crate::record::{AccountNo, AccountState, Prepared, Record, TransferState};
 use std::collections::VecDeque;
@@ -94,10 +94,11 @@ impl Worker {
         let mut blob = std::mem::take(&mut self.pending.blob);
         let end = next.saturating_add(quota).min(self.accounts.len());
         for (no, account) in self.accounts.iter().enumerate().take(end).skip(next) {
-            let (Some(account), Ok(no)) = (account, AccountNo::try_from(no)) else { continue };
+            let (Some(account), Ok(no)) = (account.as_ref().filter(|account| account.recorded), AccountNo::try_from(no)) else { continue };
             let asset = self.asset(account.asset).map(asset_text).unwrap_or_default();
             let (id, sums, doubts) = (account.id.clone(), account.sums, account.doubts);
-            Record::Account(AccountState { no, id, asset: &asset, sums, doubts }).encode(&mut blob);
+            let (last_move, moving) = (account.moves.last, account.moves.under_way);
+            Record::Account(AccountState { no, id, asset: &asset, sums, doubts, last_move, moving }).encode(&mut blob);
             for (id, amount) in &account.settlements {
                 Record::SettlementKnown { no, id, amount: *amount }.encode(&mut blob);
             }
@@ -108,8 +109,8 @@ impl Worker {
         let done = end == self.accounts.len();
         if done {
             for book in &self.assets {
-                let (balance, closed_settlements) = (book.own, book.closed_settlements);
-                Record::Own { asset: &asset_text(&book.asset), balance, closed_settlements }.encode(&mut blob);
+                let AssetBook { own: balance, closed_settlements, closed_moves, .. } = *book;
+                Record::Own { asset: &asset_text(&book.asset), balance, closed_settlements, closed_moves }.encode(&mut blob);
             }
         }
         self.pending.blob = blob;

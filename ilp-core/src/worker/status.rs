@@ -4,6 +4,7 @@ use super::{Outcome, Transfer, Worker};
 use crate::account::{AccountId, Asset};
 use crate::link::Claim;
 use crate::record::Leg;
+use crate::store::SlotNo;
 use ilp_oer::{Address, Amount, Timestamp, TransferId};
 
 /// Counted since the worker was opened.
@@ -23,6 +24,10 @@ pub struct Counters {
     pub unconfirmed: u64,
     /// Fulfills that came too late for the sender: the connector's own account took the loss.
     pub lost: u64,
+    /// Moves between cold and hot balances that were begun.
+    pub moves: u64,
+    /// Payments that waited for one.
+    pub parked: u64,
 }
 
 /// A number of transfers, and what they add up to at an account, in its base unit.
@@ -63,6 +68,8 @@ pub struct WorkerStatus {
     pub own: Vec<(Asset, i128)>,
     /// What accounts that are closed had settled, in each asset.
     pub closed_settlements: Vec<(Asset, i128)>,
+    /// What accounts that are closed had drawn at this slot less what they had given back, in each asset.
+    pub closed_moves: Vec<(Asset, i128)>,
     /// Since the worker was opened.
     pub counters: Counters,
     /// Transfers held or with an answer owed.
@@ -84,10 +91,16 @@ pub struct AccountStatus {
     pub address: Address,
     /// What its amounts are in.
     pub asset: Asset,
-    /// What the connector owes the holder.
+    /// What the connector owes the holder, as far as it came about at this worker's slot: the parts of all slots add up to the balance.
     pub balance: i128,
-    /// How far below zero that may go.
+    /// What the slot may spend of the balance without asking anybody: its part, and what it has drawn.
+    pub hot: i128,
+    /// The part of the balance that no slot has, as the store said last.
+    pub cold: i128,
+    /// How far below zero the balance may go.
     pub credit_limit: i128,
+    /// The slots that serve the account; the first is its home.
+    pub slots: Vec<SlotNo>,
     /// A connection is there and authenticated.
     pub connected: bool,
     /// Transfers it sent that are held or whose answer it is owed.
@@ -131,13 +144,94 @@ impl Totals {
 }
 
 impl WorkerStatus {
+    /// What several workers of one connector come to together; `None` of none. An account's `balance` and `hot` are added up, and so are its
+    /// totals; its `cold` is the highest that a worker was told, which may be old. `seq` is the sum, which only tells that something has
+    /// happened.
+    pub fn sum<'a>(workers: impl IntoIterator<Item = &'a Self>) -> Option<Self> {
+        let mut workers = workers.into_iter();
+        let mut sum = workers.next()?.clone();
+        for worker in workers {
+            for account in &worker.accounts {
+                match sum.accounts.iter_mut().find(|other| other.id == account.id) {
+                    Some(into) => into.add(account),
+                    None => sum.accounts.push(account.clone()),
+                }
+            }
+            for (into, from) in [
+                (&mut sum.own, &worker.own),
+                (&mut sum.closed_settlements, &worker.closed_settlements),
+                (&mut sum.closed_moves, &worker.closed_moves),
+            ] {
+                for (asset, amount) in from {
+                    match into.iter_mut().find(|(other, _)| other == asset) {
+                        Some((_, total)) => *total = total.saturating_add(*amount),
+                        None => into.push((asset.clone(), *amount)),
+                    }
+                }
+            }
+            sum.counters.add(&worker.counters);
+            sum.in_flight = sum.in_flight.saturating_add(worker.in_flight);
+            sum.remembered = sum.remembered.saturating_add(worker.remembered);
+            sum.seq = sum.seq.saturating_add(worker.seq);
+            sum.events_unacknowledged = sum.events_unacknowledged.saturating_add(worker.events_unacknowledged);
+        }
+        Some(sum)
+    }
+
     /// What conservation (I1) says is zero: balances + held + own, summed over the accounts of an asset.
     pub fn conservation(&self, asset: &Asset) -> i128 {
         let accounts = self.accounts.iter().filter(|account| account.asset == *asset);
         let held_and_owed = accounts.map(|a| a.balance.saturating_add(a.totals.incoming_prepared).saturating_sub(a.totals.settlements));
         let own = self.own.iter().filter(|(of, _)| of == asset).map(|(_, own)| *own);
         let closed = self.closed_settlements.iter().filter(|(of, _)| of == asset).map(|(_, settled)| settled.saturating_neg());
-        held_and_owed.chain(own).chain(closed).fold(0, i128::saturating_add)
+        let moves = self.closed_moves.iter().filter(|(of, _)| of == asset).map(|(_, moved)| moved.saturating_neg());
+        held_and_owed.chain(own).chain(closed).chain(moves).fold(0, i128::saturating_add)
+    }
+}
+
+impl AccountStatus {
+    fn add(&mut self, other: &Self) {
+        let add = |into: &mut i128, amount: i128| *into = into.saturating_add(amount);
+        add(&mut self.balance, other.balance);
+        add(&mut self.hot, other.hot);
+        self.cold = self.cold.max(other.cold);
+        self.connected |= other.connected;
+        self.in_flight = self.in_flight.saturating_add(other.in_flight);
+        self.claims.extend(other.claims.iter().cloned());
+        let (into, from) = (&mut self.totals, &other.totals);
+        add(&mut into.incoming_prepared, from.incoming_prepared);
+        add(&mut into.incoming_fulfilled, from.incoming_fulfilled);
+        add(&mut into.incoming_unconditional, from.incoming_unconditional);
+        add(&mut into.outgoing_fulfilled, from.outgoing_fulfilled);
+        add(&mut into.outgoing_unconditional, from.outgoing_unconditional);
+        add(&mut into.settlements, from.settlements);
+        for (into, from) in [
+            (&mut self.doubts.disputed, &other.doubts.disputed),
+            (&mut self.doubts.unconfirmed, &other.doubts.unconfirmed),
+            (&mut self.doubts.lost, &other.doubts.lost),
+        ] {
+            into.count = into.count.saturating_add(from.count);
+            add(&mut into.amount, from.amount);
+        }
+    }
+}
+
+impl Counters {
+    fn add(&mut self, other: &Self) {
+        let Self { accepted, refused, fulfilled, rejected, disputed, unconfirmed, lost, moves, parked } = self;
+        for (into, from) in [
+            (accepted, other.accepted),
+            (refused, other.refused),
+            (fulfilled, other.fulfilled),
+            (rejected, other.rejected),
+            (disputed, other.disputed),
+            (unconfirmed, other.unconfirmed),
+            (lost, other.lost),
+            (moves, other.moves),
+            (parked, other.parked),
+        ] {
+            *into = into.saturating_add(from);
+        }
     }
 }
 
@@ -225,8 +319,11 @@ impl Worker {
                 address: account.address.clone(),
                 asset: self.asset(account.asset)?.clone(),
                 balance: account.balance,
+                hot: account.hot(),
+                cold: account.moves.cold,
                 credit_limit: account.credit_limit,
-                connected: account.connection.is_some(),
+                slots: account.moves.slots.to_vec(),
+                connected: !account.connections.is_empty(),
                 in_flight: account.incoming.count,
                 claims: account.claims.clone(),
                 totals: Totals {
@@ -245,6 +342,7 @@ impl Worker {
             accounts: accounts.collect(),
             own: self.assets.iter().map(|book| (book.asset.clone(), book.own)).collect(),
             closed_settlements: self.assets.iter().map(|book| (book.asset.clone(), book.closed_settlements)).collect(),
+            closed_moves: self.assets.iter().map(|book| (book.asset.clone(), book.closed_moves)).collect(),
             counters: self.counters,
             in_flight: self.active.len(),
             remembered: self.transfers.len(),

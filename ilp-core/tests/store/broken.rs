@@ -5,11 +5,15 @@ use bytes::Bytes;
 use futures::executor::block_on;
 use ilp_core::AccountId;
 use ilp_core::conformance::{self, Subject, SubjectError};
-use ilp_core::store::{BalanceStore, Commit, CommitOutcome, Durability, OpenedSlot, SlotName, SlotPicture, StoreError};
+use ilp_core::store::{
+    AccountRow, AccountSetup, BalanceStore, Commit, CommitOutcome, Directory, Durability, LastMove, Lease, Leases, Letter, Move,
+    MoveChange, MoveOutcome, MoveResult, OpenedSlot, Renewal, SlotEntry, SlotName, SlotPicture, StoreError,
+};
 use std::collections::{BTreeMap, HashMap};
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
+use std::time::Instant;
 
 /// What is wrong with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +47,32 @@ enum Bug {
     SlotsMixed,
     LargeBlobsTruncated,
     OpensUnasked,
+    /// One balance for all slots.
+    BalancesShared,
+    /// A setup of an account that is there takes its slots too.
+    SetUpTakesAll,
+    /// Enough is what the draw needs, less one.
+    DrawsOneTooMany,
+    /// The credit limit doesn't count.
+    NoCredit,
+    /// The last move is made again if it is asked for again.
+    MoveMadeAgain,
+    MoveGapAccepted,
+    /// A move is told before it is on the disk.
+    MoveNotSynced,
+    /// Rows are read, and written later.
+    RowsReadEarly,
+    /// Letters are gone when they were delivered.
+    LettersGoOnOpening,
+    /// Letters go with a batch whether or not it is taken.
+    LettersGoAnyway,
+    /// Numbers of letters begin again when all are read.
+    LettersNumberedAnew,
+    LeaseIgnored,
+    /// Leases last for ever.
+    LeaseEndless,
+    /// Whoever renews has it, under whatever epoch.
+    RenewsForAll,
 }
 
 /// A store with a disk: what is in `disk` survives a crash.
@@ -52,12 +82,17 @@ struct Broken {
     disk: Arc<Mutex<State>>,
     /// What the process knows.
     live: Mutex<State>,
+    leases: Mutex<Leases>,
+    began: Instant,
 }
 
 #[derive(Debug, Clone, Default)]
 struct State {
     slots: HashMap<SlotName, Slot>,
-    balances: BTreeMap<AccountId, i128>,
+    balances: BTreeMap<(AccountId, SlotName), i128>,
+    rows: BTreeMap<AccountId, AccountRow>,
+    mail: BTreeMap<SlotName, Vec<Letter>>,
+    letters: BTreeMap<SlotName, u64>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -73,11 +108,21 @@ impl Broken {
         if bug == Bug::EpochForgotten {
             live.slots.values_mut().for_each(|slot| slot.epoch = 0);
         }
-        Self { bug, disk, live: Mutex::new(live) }
+        Self { bug, disk, live: Mutex::new(live), leases: Mutex::default(), began: Instant::now() }
     }
 
     fn save(&self, live: &State) {
         *self.disk.lock().unwrap() = live.clone();
+    }
+
+    fn now(&self) -> u64 {
+        if self.bug == Bug::LeaseEndless { 0 } else { u64::try_from(self.began.elapsed().as_millis()).unwrap() }
+    }
+
+    fn of_slot(&self, live: &State, name: &SlotName) -> Vec<(AccountId, i128)> {
+        let shared = self.bug == Bug::BalancesShared;
+        let mine = |((id, slot), balance): (&(AccountId, SlotName), &i128)| (shared || slot == name).then(|| (id.clone(), *balance));
+        live.balances.iter().filter_map(mine).collect()
     }
 
     fn key(&self, name: &SlotName) -> SlotName {
@@ -105,7 +150,8 @@ impl Broken {
         }
         if batch.seq <= slot.last_seq && bug != Bug::RepeatApplied {
             if bug == Bug::RepeatSetsBalances {
-                live.balances.extend(batch.balances.iter().filter_map(|(id, balance)| Some((id.clone(), (*balance)?))));
+                let name = batch.slot.clone();
+                live.balances.extend(batch.balances.iter().filter_map(|(id, balance)| Some(((id.clone(), name.clone()), (*balance)?))));
             }
             return (CommitOutcome::Durable, false);
         }
@@ -142,8 +188,11 @@ async fn pause() {
 
 #[async_trait]
 impl BalanceStore for Broken {
-    async fn open(&self, name: &SlotName) -> Result<OpenedSlot, StoreError> {
-        let name = self.key(name);
+    async fn open(&self, asked: &SlotName, lease: &Lease) -> Result<OpenedSlot, StoreError> {
+        let name = self.key(asked);
+        if self.bug != Bug::LeaseIgnored {
+            self.leases.lock().unwrap().take(asked, lease, self.now()).map_err(|held_by| StoreError::held(asked, held_by))?;
+        }
         let mut read = self.live.lock().unwrap().slots.get(&name).cloned().unwrap_or_default();
         if self.bug == Bug::ReadsBeforeRaising {
             pause().await;
@@ -154,13 +203,28 @@ impl BalanceStore for Broken {
         if self.bug != Bug::ReadsBeforeRaising {
             read = slot.clone();
         }
-        let opened = OpenedSlot { epoch: slot.epoch, last_seq: read.last_seq, log: read.log.into_iter().map(|(_, blob)| blob).collect() };
+        let log = read.log.into_iter().map(|(_, blob)| blob).collect();
+        let epoch = slot.epoch;
+        let mail = live.mail.entry(asked.clone()).or_default();
+        let letters = mail.clone();
+        if self.bug == Bug::LettersGoOnOpening {
+            mail.clear();
+        }
+        let opened = OpenedSlot { epoch, last_seq: read.last_seq, log, mail: letters };
         self.save(&live);
         Ok(opened)
     }
 
     async fn commit(&self, batch: Commit) -> CommitOutcome {
         let (outcome, applied) = self.decide(&mut self.live.lock().unwrap(), &batch);
+        if (applied || self.bug == Bug::LettersGoAnyway) && batch.mail_read.is_some() {
+            let mut live = self.live.lock().unwrap();
+            let mail = live.mail.entry(batch.slot.clone()).or_default();
+            mail.retain(|letter| Some(letter.no) > batch.mail_read);
+            if mail.is_empty() && self.bug == Bug::LettersNumberedAnew {
+                live.letters.clear();
+            }
+        }
         if !applied {
             return outcome;
         }
@@ -171,9 +235,9 @@ impl BalanceStore for Broken {
         let mut live = self.live.lock().unwrap();
         for (id, balance) in &batch.balances {
             match balance {
-                Some(balance) => drop(live.balances.insert(id.clone(), *balance)),
+                Some(balance) => drop(live.balances.insert((id.clone(), batch.slot.clone()), *balance)),
                 None if self.bug == Bug::ClosedAccountsStay => {}
-                None => drop(live.balances.remove(id)),
+                None => drop(live.balances.remove(&(id.clone(), batch.slot.clone()))),
             }
         }
         if self.bug != Bug::NoSync {
@@ -182,20 +246,102 @@ impl BalanceStore for Broken {
         outcome
     }
 
+    async fn renew(&self, name: &SlotName, epoch: u64, lease: &Lease) -> Renewal {
+        let now = self.live.lock().unwrap().slots.get(&self.key(name)).map_or(0, |slot| slot.epoch);
+        if now == epoch || self.bug == Bug::RenewsForAll {
+            self.leases.lock().unwrap().renew(name, lease, self.now());
+            return Renewal::Kept;
+        }
+        Renewal::Fenced { epoch: now }
+    }
+
+    async fn set_up(&self, setup: &AccountSetup) -> Result<AccountRow, StoreError> {
+        let mut live = self.live.lock().unwrap();
+        let row = live.rows.entry(setup.id.clone()).or_insert_with(|| AccountRow::new(setup));
+        row.set_up(setup);
+        if self.bug == Bug::SetUpTakesAll {
+            (row.slots, row.key) = (setup.slots.clone(), setup.key);
+        }
+        let row = row.clone();
+        self.save(&live);
+        Ok(row)
+    }
+
+    async fn make_move(&self, request: &Move) -> MoveOutcome {
+        let Some(mut row) = self.live.lock().unwrap().rows.get(&request.account).cloned() else { return MoveOutcome::NoAccount };
+        if self.bug == Bug::RowsReadEarly {
+            pause().await;
+        }
+        let mut change = request.change;
+        if let MoveChange::Draw { needed, least, share } = request.change {
+            change = match self.bug {
+                Bug::DrawsOneTooMany => MoveChange::Draw { needed: needed - 1, least: least - 1, share },
+                Bug::NoCredit => MoveChange::Draw { needed: needed + i128::from(row.credit_limit), least, share },
+                _ => change,
+            };
+        }
+        let last = row.moves.get(&request.slot).map_or(0, |last| last.n);
+        if (request.n == last && self.bug == Bug::MoveMadeAgain) || (request.n > last + 1 && self.bug == Bug::MoveGapAccepted) {
+            let total = row.moves.get(&request.slot).map_or(0, |last| last.total);
+            let result = MoveResult { moved: 0, enough: true };
+            row.moves.insert(request.slot, LastMove { n: request.n.saturating_sub(1), result, total });
+        }
+        let mut live = self.live.lock().unwrap();
+        if self.bug != Bug::RowsReadEarly {
+            row = AccountRow { moves: row.moves, ..live.rows[&request.account].clone() };
+        }
+        let outcome = row.apply(request.slot, request.n, &change);
+        live.rows.insert(request.account.clone(), row);
+        if self.bug != Bug::MoveNotSynced {
+            self.save(&live);
+        }
+        outcome
+    }
+
+    async fn mail(&self, slot: &SlotName, letter: Bytes) -> Result<(), StoreError> {
+        let mut live = self.live.lock().unwrap();
+        if !live.slots.contains_key(&self.key(slot)) {
+            return Err(StoreError::no_mailbox(slot));
+        }
+        let no = live.letters.entry(slot.clone()).or_default();
+        *no += 1;
+        let letter = Letter { no: *no, content: letter };
+        live.mail.entry(slot.clone()).or_default().push(letter);
+        self.save(&live);
+        Ok(())
+    }
+
+    async fn directory(&self) -> Result<Directory, StoreError> {
+        let live = self.live.lock().unwrap();
+        let lease = |name: &SlotName| self.leases.lock().unwrap().of(name, self.now());
+        let entry = |(name, slot): (&SlotName, &Slot)| SlotEntry {
+            name: name.clone(),
+            epoch: slot.epoch,
+            last_seq: slot.last_seq,
+            lease: lease(name),
+            letters: 0,
+        };
+        let slots = live.slots.iter().map(entry).collect();
+        let balances = live.balances.iter().map(|((id, slot), balance)| (id.clone(), slot.clone(), *balance)).collect();
+        Ok(Directory { slots, accounts: live.rows.clone().into_iter().collect(), balances })
+    }
+
     async fn read(&self, name: &SlotName) -> Result<Option<SlotPicture>, StoreError> {
         let key = self.key(name);
         if !self.live.lock().unwrap().slots.contains_key(&key) {
             return Ok(None);
         }
         let slot = if self.bug == Bug::ReadOpens {
-            self.open(name).await?
+            self.open(name, &crate::support::lease()).await?
         } else {
             let live = self.live.lock().unwrap();
             let slot = live.slots.get(&key).cloned().unwrap_or_default();
-            OpenedSlot { epoch: slot.epoch, last_seq: slot.last_seq, log: slot.log.into_iter().map(|(_, blob)| blob).collect() }
+            let log = slot.log.into_iter().map(|(_, blob)| blob).collect();
+            OpenedSlot { epoch: slot.epoch, last_seq: slot.last_seq, log, mail: Vec::new() }
         };
-        let balances = self.live.lock().unwrap().balances.iter().map(|(id, balance)| (id.clone(), *balance)).collect();
-        Ok(Some(SlotPicture { slot, balances }))
+        let live = self.live.lock().unwrap();
+        let accounts = live.rows.clone().into_iter().collect();
+        Ok(Some(SlotPicture { slot, balances: self.of_slot(&live, name), accounts }))
     }
 
     fn durability(&self) -> Durability {
@@ -251,6 +397,20 @@ fn every_bug_fails_the_case_that_is_named_for_it() {
         (Bug::SlotsMixed, "slots_are_independent"),
         (Bug::LargeBlobsTruncated, "large_and_empty_blobs"),
         (Bug::OpensUnasked, "unopened_slot_takes_nothing"),
+        (Bug::BalancesShared, "balances_are_each_slots_own"),
+        (Bug::SetUpTakesAll, "setups_can_be_repeated"),
+        (Bug::DrawsOneTooMany, "draws_take_what_is_there_and_no_more"),
+        (Bug::NoCredit, "draws_take_what_is_there_and_no_more"),
+        (Bug::MoveMadeAgain, "moves_can_be_repeated"),
+        (Bug::MoveGapAccepted, "moves_can_be_repeated"),
+        (Bug::MoveNotSynced, "moves_survive_crash"),
+        (Bug::RowsReadEarly, "slots_draw_together_what_there_is"),
+        (Bug::LettersGoOnOpening, "letters_wait_until_they_are_read"),
+        (Bug::LettersGoAnyway, "letters_wait_until_they_are_read"),
+        (Bug::LettersNumberedAnew, "letters_wait_until_they_are_read"),
+        (Bug::LeaseIgnored, "a_lease_keeps_others_out"),
+        (Bug::LeaseEndless, "a_lease_ends_unless_it_is_renewed"),
+        (Bug::RenewsForAll, "a_lease_ends_unless_it_is_renewed"),
     ];
     for (bug, case) in expected {
         let failed = failed(bug);

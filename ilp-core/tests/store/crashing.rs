@@ -133,7 +133,15 @@ fn live(chance: &mut Chance, below: &Arc<dyn Medium>, slots: &mut BTreeMap<&'sta
             expected.first = expected.first.max(cut_below.unwrap_or(0));
             let blob = blob(chance, name, epoch, seq);
             expected.batches.entry(seq).or_default().push((blob.clone(), expected.first));
-            group.push(Commit { slot: slot(name), epoch, seq, blob: blob.into(), balances: vec![(id(name), Some(seq.into()))], cut_below });
+            group.push(Commit {
+                slot: slot(name),
+                epoch,
+                seq,
+                blob: blob.into(),
+                balances: vec![(id(name), Some(seq.into()))],
+                cut_below,
+                mail_read: None,
+            });
         }
         for (batch, outcome) in group.iter().zip(books.commit(&group)) {
             match outcome {

@@ -1,9 +1,12 @@
 //! Files that were changed behind the store's back: a clear error, never a panic or wrong books, and what can be read can be had.
 
-use crate::support::{Dir, id, open, slot};
+use crate::support::{Dir, id, lease, open, slot};
 use bytes::Bytes;
 use futures::executor::block_on;
-use ilp_core::store::{BalanceStore, BooksError, Commit, CommitOutcome, Damage, EmbeddedStore, OpenedSlot, Salvaged, salvage};
+use ilp_core::store::{
+    AccountSetup, BalanceStore, BooksError, Commit, CommitOutcome, Damage, EmbeddedStore, Move, MoveChange, MoveOutcome, OpenedSlot,
+    Salvaged, salvage,
+};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -34,7 +37,7 @@ fn fill(store: &EmbeddedStore) {
                 balances.push((id(&format!("closed-{name}")), None));
             }
             let cut_below = (seq == 20 && name != "uncut").then_some(CUT);
-            let batch = Commit { slot: slot(name), epoch, seq, blob: blob(name, seq), balances, cut_below };
+            let batch = Commit { slot: slot(name), epoch, seq, blob: blob(name, seq), balances, cut_below, mail_read: None };
             assert_eq!(block_on(store.commit(batch)), CommitOutcome::Durable);
         }
     }
@@ -63,8 +66,8 @@ fn log(store: &EmbeddedStore, name: &str) -> Option<OpenedSlot> {
 }
 
 fn balances(store: &EmbeddedStore) -> BTreeMap<String, i128> {
-    let picture = block_on(store.read(&slot("large"))).unwrap().unwrap();
-    picture.balances.into_iter().map(|(id, balance)| (id.name().to_owned(), balance)).collect()
+    let directory = block_on(store.directory()).unwrap();
+    directory.balances.into_iter().map(|(id, _, balance)| (id.name().to_owned(), balance)).collect()
 }
 
 fn expected(name: &str, from: u64, to: u64) -> Vec<Bytes> {
@@ -140,7 +143,7 @@ fn a_slot_without_its_beginning_is_lost_and_refuses_to_open() {
     assert!(report.to_string().contains("slot large: lost, since batch 15 of 24 is damaged"), "{report}");
     let store = EmbeddedStore::open(&dir.join("salvaged")).unwrap();
     for name in ["large", "uncut"] {
-        let error = block_on(store.open(&slot(name))).unwrap_err();
+        let error = block_on(store.open(&slot(name), &lease())).unwrap_err();
         assert!(error.message.contains("restore a backup"), "{error}");
     }
     assert_eq!(open(&store, "small").log, expected("small", CUT, LAST));
@@ -192,7 +195,7 @@ fn survives(dir: &Dir, damaged: &[u8], what: &str) -> bool {
             for found in &report.slots {
                 let name = &*found.slot;
                 match found.outcome {
-                    Salvaged::Lost { .. } => assert!(block_on(store.open(&found.slot)).is_err()),
+                    Salvaged::Lost { .. } => assert!(block_on(store.open(&found.slot, &lease())).is_err()),
                     Salvaged::Whole { last_seq } | Salvaged::CutShort { last_seq, .. } => {
                         let opened = log(&store, name).unwrap();
                         let first = last_seq + 1 - u64::try_from(opened.log.len()).unwrap();
@@ -281,8 +284,15 @@ fn what_a_peer_makes_up_is_never_salvaged() {
     let theirs = EmbeddedStore::open(&dir.join("theirs")).unwrap();
     let epoch = (0..9).map(|_| open(&theirs, "uncut").epoch).max().unwrap();
     for seq in 1..=40 {
-        let made_up =
-            Commit { slot: slot("uncut"), epoch, seq, blob: "a lie".into(), balances: vec![(id("uncut"), Some(1 << 40))], cut_below: None };
+        let made_up = Commit {
+            slot: slot("uncut"),
+            epoch,
+            seq,
+            blob: "a lie".into(),
+            balances: vec![(id("uncut"), Some(1 << 40))],
+            cut_below: None,
+            mail_read: None,
+        };
         crate::support::commit(&theirs, made_up);
     }
     drop(theirs);
@@ -308,6 +318,48 @@ fn what_a_peer_makes_up_is_never_salvaged() {
     let store = EmbeddedStore::open(&dir.join("salvaged")).unwrap();
     assert_eq!(log(&store, "uncut").unwrap().log, expected("uncut", 1, LAST));
     assert_eq!(balances(&store)["uncut"], i128::from(LAST));
+}
+
+/// Rows of accounts and letters are found without the index, as batches are; what is missing of them is said.
+#[test]
+fn accounts_and_mail_are_salvaged() {
+    let dir = Dir::new();
+    let store = EmbeddedStore::open(&dir.join("books")).unwrap();
+    let epoch = crate::support::fill(&store, "slot-1", 3);
+    let setup = |name: &str| AccountSetup { id: id(name), slots: vec![1, 2], key: [5; 16], credit_limit: 1_000 };
+    for n in 1..=50_u32 {
+        let name = format!("account-{}", n % 5);
+        block_on(store.set_up(&setup(&name))).unwrap();
+        let change = MoveChange::Draw { needed: 0, least: n.into(), share: 1_000 };
+        let request = Move { account: id(&name), slot: u16::try_from(n % 5).unwrap(), n: u64::from(n.div_ceil(5)), change };
+        assert!(matches!(block_on(store.make_move(&request)), MoveOutcome::Done { .. }));
+        block_on(store.mail(&slot("slot-1"), Bytes::from(format!("letter {n}")))).unwrap();
+    }
+    let read = Commit { mail_read: Some(20), ..crate::support::batch("slot-1", epoch, 4) };
+    crate::support::commit(&store, read);
+    let before = block_on(store.directory()).unwrap();
+    assert!(before.accounts.iter().all(|(_, row)| row.difference() == 0 && row.cold < 0), "{before:?}");
+    drop(store);
+    // Nothing of the database below can be read.
+    let mut damaged = fs::read(dir.join("books/books.redb")).unwrap();
+    damaged[..4096].fill(0xaa);
+    put(&dir.join("damaged"), &damaged);
+    let report = salvage(&dir.join("damaged"), &dir.join("salvaged")).unwrap();
+    assert!(report.is_whole() && report.index.is_some(), "{report}");
+    let store = EmbeddedStore::open(&dir.join("salvaged")).unwrap();
+    let after = block_on(store.directory()).unwrap();
+    assert_eq!((&after.accounts, after.slots.len()), (&before.accounts, 1));
+    // Letters that were read may be there again: who reads them finds nothing to do.
+    let mail = open(&store, "slot-1").mail;
+    assert_eq!(mail.iter().rev().take(30).map(|letter| letter.no).collect::<Vec<_>>(), (21..=50).rev().collect::<Vec<_>>());
+    drop(store);
+    // The last row is damaged: it is said, and nobody goes on as if nothing had been drawn.
+    let last = damaged.windows(8).rposition(|window| window == b"accounts").unwrap();
+    damaged[last + 40] ^= 1;
+    put(&dir.join("worse"), &damaged);
+    let report = salvage(&dir.join("worse"), &dir.join("less")).unwrap();
+    let accounts = report.slots.iter().find(|found| &*found.slot == "(accounts)").unwrap();
+    assert!(matches!(accounts.outcome, Salvaged::Whole { .. } | Salvaged::CutShort { .. }), "{report}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! A medium that fails: full, broken for a time, or not able to sync.
 
-use crate::support::{batch, commit, fill, id, open, slot};
+use crate::support::{batch, commit, fill, id, lease, open, slot};
 use futures::executor::block_on;
 use futures::future::join_all;
 use ilp_core::store::{BalanceStore, Books, BooksError, Commit, CommitOutcome, EmbeddedStore, Medium, MemoryMedium};
@@ -135,7 +135,7 @@ fn whatever_fails_is_unknown_and_then_goes_on() {
         let batches = [batch("a", a, 4), batch("b", b, 4), batch("a", a, 5)];
         let outcomes = block_on(join_all(batches.clone().map(|batch| store.commit(batch))));
         assert!(outcomes.iter().all(|outcome| !matches!(outcome, CommitOutcome::Durable)), "{what}: {outcomes:?}");
-        assert!(block_on(store.open(&slot("a"))).is_err());
+        assert!(block_on(store.open(&slot("a"), &lease())).is_err());
         medium.fail(NOTHING);
         for batch in batches {
             commit(&store, batch);

@@ -1,6 +1,6 @@
 //! Who may open what, and what is said to those who may not.
 
-use crate::support::{Dir, batch, commit, fill, open, slot};
+use crate::support::{Dir, batch, commit, fill, lease, open, slot};
 use futures::executor::block_on;
 use futures::future::{join_all, poll_immediate};
 use ilp_core::store::{BalanceStore, BooksError, CommitOutcome, Damage, Durability, EmbeddedStore};
@@ -101,11 +101,11 @@ fn a_newer_schema_is_refused() {
     drop(EmbeddedStore::open(dir.path()).unwrap());
     let database = redb::Database::open(dir.join("books.redb")).unwrap();
     let transaction = database.begin_write().unwrap();
-    transaction.open_table(redb::TableDefinition::<&str, u64>::new("facts")).unwrap().insert("schema", 3).unwrap();
+    transaction.open_table(redb::TableDefinition::<&str, u64>::new("facts")).unwrap().insert("schema", 4).unwrap();
     transaction.commit().unwrap();
     drop(database);
     let error = refused(dir.path());
-    assert!(matches!(error, BooksError::Newer { found: 3, known: 2, .. }), "{error:?}");
+    assert!(matches!(error, BooksError::Newer { found: 4, known: 3, .. }), "{error:?}");
     assert!(error.to_string().contains("use the version that wrote it"), "{error}");
 }
 
@@ -122,7 +122,7 @@ fn no_permission_to_make_a_directory() {
 fn a_slot_with_an_endless_name_is_refused() {
     let dir = Dir::new();
     let store = EmbeddedStore::open(dir.path()).unwrap();
-    let error = block_on(store.open(&slot(&"n".repeat(1_025)))).unwrap_err();
+    let error = block_on(store.open(&slot(&"n".repeat(1_025)), &lease())).unwrap_err();
     assert!(error.message.contains("1025"), "{error}");
     fill(&store, &"n".repeat(1_024), 3);
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use futures::executor::block_on;
 use ilp_core::AccountId;
-use ilp_core::store::{BalanceStore, Commit, CommitOutcome, OpenedSlot, SlotName};
+use ilp_core::store::{BalanceStore, Commit, CommitOutcome, Lease, OpenedSlot, SlotName};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -37,6 +37,10 @@ impl Drop for Dir {
     }
 }
 
+pub(crate) fn lease() -> Lease {
+    Lease { holder: "test".into(), address: None, ms: 3_600_000 }
+}
+
 pub(crate) fn slot(name: &str) -> SlotName {
     name.into()
 }
@@ -47,11 +51,11 @@ pub(crate) fn id(name: &str) -> AccountId {
 
 pub(crate) fn batch(slot: &str, epoch: u64, seq: u64) -> Commit {
     let blob = Bytes::from(format!("batch {seq} of {slot}"));
-    Commit { slot: slot.into(), epoch, seq, blob, balances: Vec::new(), cut_below: None }
+    Commit { slot: slot.into(), epoch, seq, blob, balances: Vec::new(), cut_below: None, mail_read: None }
 }
 
 pub(crate) fn open(store: &dyn BalanceStore, name: &str) -> OpenedSlot {
-    block_on(store.open(&slot(name))).unwrap()
+    block_on(store.open(&slot(name), &lease())).unwrap()
 }
 
 pub(crate) fn commit(store: &dyn BalanceStore, batch: Commit) {

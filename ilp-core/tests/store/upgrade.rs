@@ -3,7 +3,7 @@
 use crate::support::{Dir, commit, id, open, slot};
 use futures::executor::block_on;
 use ilp_core::store::{BalanceStore, Commit, EmbeddedStore, salvage};
-use redb::{Database, TableDefinition, TableHandle};
+use redb::{Database, ReadableTable, TableDefinition, TableHandle};
 use std::path::Path;
 
 const FACTS: TableDefinition<'_, &str, u64> = TableDefinition::new("facts");
@@ -50,6 +50,9 @@ fn schema_1_becomes_the_newest() {
         assert_eq!(opened.log, (3..=6).map(blob).collect::<Vec<_>>());
         let picture = block_on(store.read(&slot("b"))).unwrap().unwrap();
         assert_eq!((picture.slot.epoch, picture.slot.last_seq, picture.slot.log), (1, 1, vec![blob(1).into()]));
+        // The first slot has them all.
+        assert_eq!(picture.balances, []);
+        let picture = block_on(store.read(&slot("a"))).unwrap().unwrap();
         assert_eq!(picture.balances, [(id("ann"), 5), (id("bob"), -(1 << 90))]);
         assert_eq!(block_on(store.read(&slot("c"))).unwrap().unwrap().slot.last_seq, 0);
     }
@@ -57,7 +60,43 @@ fn schema_1_becomes_the_newest() {
     let transaction = redb::ReadableDatabase::begin_read(&database).unwrap();
     let mut tables: Vec<_> = transaction.list_tables().unwrap().map(|table| table.name().to_owned()).collect();
     tables.sort();
-    assert_eq!(tables, ["balances-2", "facts", "log-2", "slots-2"], "nothing of the old schema is left");
+    assert_eq!(tables, ["balances-3", "facts", "log-2", "slots-2"], "nothing of the old schema is left");
+}
+
+/// Schema 2 had one balance of each account, with the slot that it was of.
+#[test]
+fn schema_2_becomes_the_newest() {
+    const BALANCES_2: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("balances-2");
+    const BALANCES_3: TableDefinition<'_, (u32, &[u8]), &[u8]> = TableDefinition::new("balances-3");
+    let dir = Dir::new();
+    let store = EmbeddedStore::open(dir.path()).unwrap();
+    for (name, account, balance) in [("a", "ann", 5), ("b", "bob", -7)] {
+        let epoch = open(&store, name).epoch;
+        let balances = vec![(id(account), Some(balance))];
+        commit(&store, Commit { balances, ..crate::support::batch(name, epoch, 1) });
+    }
+    let before = block_on(store.directory()).unwrap();
+    drop(store);
+    // The same in the old form.
+    let database = Database::open(dir.join("books.redb")).unwrap();
+    let transaction = database.begin_write().unwrap();
+    {
+        let (new, mut old) = (transaction.open_table(BALANCES_3).unwrap(), transaction.open_table(BALANCES_2).unwrap());
+        for entry in new.iter().unwrap() {
+            let (key, row) = entry.unwrap();
+            old.insert(key.value().1, row.value()).unwrap();
+        }
+        transaction.open_table(FACTS).unwrap().insert("schema", 2).unwrap();
+    }
+    transaction.delete_table(BALANCES_3).unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+    for _ in 0..2 {
+        let store = EmbeddedStore::open(dir.path()).unwrap();
+        let after = block_on(store.directory()).unwrap();
+        assert_eq!((&after.balances, after.accounts.len()), (&before.balances, 0));
+        assert_eq!(open(&store, "b").log.len(), 1);
+    }
 }
 
 /// What was upgraded is as good as what was written: commits go on, and a salvage finds everything, balances too.
@@ -68,7 +107,7 @@ fn an_upgraded_file_goes_on() {
     let store = EmbeddedStore::open(dir.path()).unwrap();
     let epoch = open(&store, "a").epoch;
     let balances = vec![(id("ann"), Some(6)), (id("carol"), Some(1))];
-    let next = Commit { slot: slot("a"), epoch, seq: 7, blob: "next".into(), balances, cut_below: None };
+    let next = Commit { slot: slot("a"), epoch, seq: 7, blob: "next".into(), balances, cut_below: None, mail_read: None };
     commit(&store, next);
     drop(store);
     let report = salvage(dir.path(), &dir.join("salvaged")).unwrap();

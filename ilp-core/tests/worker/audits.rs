@@ -42,7 +42,7 @@ fn right_books_are_right_at_rest_and_while_they_run() {
     let at_rest = Audit::of_slot("slot", bench.picture()).unwrap();
     assert_eq!(at_rest.violations, []);
     let alice = at_rest.accounts.iter().find(|account| account.id.name() == "alice").unwrap();
-    assert_eq!((alice.balance, alice.cold, alice.hot, alice.stored), (-20, -20, 0, Some(-20)));
+    assert_eq!((alice.balance, alice.cold, alice.hot, alice.stored), (-20, -1_000, 980, Some(980)));
     assert_eq!((alice.totals.incoming_prepared, alice.held, alice.available()), (7, 1, None));
     assert_eq!((alice.doubts.disputed.count, alice.doubts.disputed.amount), (1, 3));
     assert_eq!(alice.oldest_held_since.map(|at| at.unix_millis()), Some(START + 10));

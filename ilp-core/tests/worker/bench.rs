@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use ilp_core::link::{Answer, IncomingPrepare, LinkCommand, LinkEvent, Payload, PeerProtocol};
-use ilp_core::store::{OpenedSlot, SlotPicture};
+use ilp_core::store::{AccountRow, AccountSetup, Letter, Move, MoveOutcome, OpenedSlot, SlotNo, SlotPicture};
 use ilp_core::worker::{Batch, ConnectionId, Input, Released, Worker, WorkerConfig, WorkerStatus};
 use ilp_core::{AccountConfig, AccountId, Asset, Limits, NumberedEvent, Rate, Timing};
 use ilp_oer::ilp::{ErrorPacket, Packet, Payment};
@@ -19,8 +19,20 @@ pub(crate) struct Bench {
     pub(crate) accounts: Vec<AccountConfig>,
     pub(crate) now: i64,
     pub(crate) log: Vec<(u64, Bytes)>,
-    /// Beside the log.
+    /// Beside the log: what is hot.
     pub(crate) balances: BTreeMap<AccountId, i128>,
+    /// Which slots serve an account, if not this one alone.
+    pub(crate) served: BTreeMap<AccountId, Vec<SlotNo>>,
+    /// What the store has of accounts.
+    pub(crate) rows: BTreeMap<AccountId, AccountRow>,
+    /// What is in the slot's mailbox.
+    pub(crate) mail: Vec<Letter>,
+    /// Moves that the store was asked for and hasn't decided.
+    pub(crate) moves: VecDeque<Move>,
+    /// Every move that it was ever asked for.
+    pub(crate) asked: Vec<Move>,
+    /// Moves are decided as soon as they are asked for.
+    pub(crate) decides: bool,
     /// What the embedder was told.
     pub(crate) told: Vec<NumberedEvent>,
     pub(crate) held: VecDeque<Batch>,
@@ -65,9 +77,16 @@ impl Bench {
     }
 
     pub(crate) fn with(accounts: Vec<AccountConfig>, change: impl FnOnce(&mut WorkerConfig)) -> Self {
+        let mut bench = Self::bare(Self::config(change), accounts);
+        bench.configure();
+        bench
+    }
+
+    pub(crate) fn config(change: impl FnOnce(&mut WorkerConfig)) -> WorkerConfig {
         let mut config = WorkerConfig {
             address: Address::new("test.ann").unwrap(),
             slot: 7,
+            deployment: vec![7],
             limits: Limits::default(),
             timing: TIMING,
             rates: Vec::<Rate>::new(),
@@ -75,39 +94,79 @@ impl Bench {
             events: false,
         };
         change(&mut config);
-        Self::open(config, accounts, Vec::new(), BTreeMap::new(), START)
+        config
     }
 
-    fn open(
-        config: WorkerConfig,
-        accounts: Vec<AccountConfig>,
-        log: Vec<(u64, Bytes)>,
-        balances: BTreeMap<AccountId, i128>,
-        now: i64,
-    ) -> Self {
-        let mut worker = Worker::open(config.clone(), &opened(&log), Timestamp::from_unix_millis(now).unwrap()).unwrap();
-        let told = worker.take_recovered_events();
-        let (held, of) = (VecDeque::new(), accounts.clone());
-        let mut bench = Self { worker, config, accounts: of, now, log, balances, told, held, durable: true, next_connection: 1 };
-        for (reply, config) in (1..).zip(accounts) {
-            let out = bench.input(Input::AddAccount { config, reply });
+    /// The same without its accounts.
+    pub(crate) fn bare(config: WorkerConfig, accounts: Vec<AccountConfig>) -> Self {
+        let worker = Worker::open(config.clone(), &opened(&[], &[]), Timestamp::from_unix_millis(START).unwrap()).unwrap();
+        Self {
+            worker,
+            config,
+            accounts,
+            now: START,
+            log: Vec::new(),
+            balances: BTreeMap::new(),
+            served: BTreeMap::new(),
+            rows: BTreeMap::new(),
+            mail: Vec::new(),
+            moves: VecDeque::new(),
+            asked: Vec::new(),
+            decides: true,
+            told: Vec::new(),
+            held: VecDeque::new(),
+            durable: true,
+            next_connection: 1,
+        }
+    }
+
+    /// The worker learns of its accounts.
+    pub(crate) fn configure(&mut self) {
+        for (reply, config) in (1..).zip(self.accounts.clone()) {
+            let out = self.add(config, reply);
             assert!(out.iter().any(|effect| matches!(effect, Released::Account(r, Ok(())) if *r == reply)), "{out:?}");
         }
-        bench
+    }
+
+    /// An account is set up at the store, and the worker told.
+    pub(crate) fn add(&mut self, config: AccountConfig, reply: u64) -> Vec<Released> {
+        let input = self.add_input(config, reply);
+        self.input(input)
+    }
+
+    pub(crate) fn add_input(&mut self, config: AccountConfig, reply: u64) -> Input {
+        let slots = self.served.get(&config.id).cloned().unwrap_or_else(|| vec![self.config.slot]);
+        let setup = AccountSetup { id: config.id.clone(), slots, key: [3; 16], credit_limit: config.credit_limit };
+        let row = self.rows.entry(config.id.clone()).or_insert_with(|| AccountRow::new(&setup));
+        row.set_up(&setup);
+        Input::AddAccount { config, row: row.clone(), reply }
     }
 
     /// The process dies now: what isn't durable is lost, and another worker takes the log up.
     pub(crate) fn crash(self) -> Self {
-        let mut config = self.config;
-        config.seed[0] = config.seed[0].wrapping_add(1);
-        let mut bench = Self::open(config, self.accounts, self.log, self.balances, self.now);
-        bench.next_connection = 1_000;
+        let mut bench = self.crash_bare();
+        bench.configure();
         bench
+    }
+
+    /// The same, and its accounts aren't configured yet. What the store was asked for is asked for again.
+    pub(crate) fn crash_bare(mut self) -> Self {
+        self.config.seed[0] = self.config.seed[0].wrapping_add(1);
+        self.worker = Worker::open(self.config.clone(), &opened(&self.log, &self.mail), self.at()).unwrap();
+        self.told = self.worker.take_recovered_events();
+        self.held.clear();
+        self.moves.clear();
+        (self.durable, self.decides, self.next_connection) = (true, true, self.next_connection.max(1_000));
+        self
     }
 
     /// What a store would have.
     pub(crate) fn picture(&self) -> SlotPicture {
-        SlotPicture { slot: opened(&self.log), balances: self.balances.clone().into_iter().collect() }
+        SlotPicture {
+            slot: opened(&self.log, &self.mail),
+            balances: self.balances.clone().into_iter().collect(),
+            accounts: self.rows.clone().into_iter().collect(),
+        }
     }
 
     pub(crate) fn at(&self) -> Timestamp {
@@ -127,14 +186,28 @@ impl Bench {
         let mut out = Vec::new();
         loop {
             let batch = self.worker.step(self.at(), &mut inputs).unwrap();
+            self.check_hot();
             self.held.push_back(batch);
             if self.durable {
                 out.append(&mut self.make_durable());
             }
-            if self.worker.next_step().is_none_or(|at| at > self.at()) {
+            if self.decides {
+                inputs.extend(self.decide());
+            }
+            if inputs.is_empty() && self.worker.next_step().is_none_or(|at| at > self.at()) {
                 return out;
             }
         }
+    }
+
+    /// The store decides the moves that it was asked for: what it answers.
+    pub(crate) fn decide(&mut self) -> Vec<Input> {
+        let decide = |m: Move| {
+            let row = self.rows.get_mut(&m.account);
+            let outcome = row.map_or(MoveOutcome::NoAccount, |row| row.apply(m.slot, m.n, &m.change));
+            Input::Moved { account: m.account, n: m.n, outcome }
+        };
+        self.moves.drain(..).map(decide).collect()
     }
 
     pub(crate) fn make_durable(&mut self) -> Vec<Released> {
@@ -151,6 +224,7 @@ impl Bench {
                 if let Some(cut) = commit.cut_below {
                     self.log.retain(|(seq, _)| *seq >= cut);
                 }
+                self.mail.retain(|letter| commit.mail_read.is_none_or(|read| letter.no > read));
             }
             self.worker.release(batch, self.at(), &mut out);
         }
@@ -159,6 +233,11 @@ impl Bench {
             _ => None,
         };
         self.told.extend(out.iter().filter_map(event));
+        for effect in out.extract_if(.., |effect| matches!(effect, Released::Move(_))) {
+            let Released::Move(request) = effect else { continue };
+            self.asked.push((*request).clone());
+            self.moves.push_back(*request);
+        }
         out
     }
 
@@ -179,7 +258,7 @@ impl Bench {
         let connection = ConnectionId(self.next_connection);
         self.next_connection += 1;
         let account = self.accounts.iter().find(|account| account.id.name() == name).unwrap().id.clone();
-        let out = self.input(Input::Connected { connection, account });
+        let out = self.input(Input::Connected { connection, account, relayed: false });
         (connection, out)
     }
 
@@ -243,6 +322,24 @@ impl Bench {
         self.check_sums();
     }
 
+    /// What the worker may spend without asking.
+    pub(crate) fn hot(&self, name: &str) -> i128 {
+        self.status().accounts.iter().find(|account| account.id.name() == name).unwrap().hot
+    }
+
+    /// What lies at the store.
+    pub(crate) fn cold(&self, name: &str) -> i128 {
+        self.rows.iter().find(|(id, _)| id.name() == name).unwrap().1.cold
+    }
+
+    /// Nothing hot is ever below zero.
+    pub(crate) fn check_hot(&self) {
+        for (id, hot) in self.worker.hot_balances() {
+            // A log of the former version has others, until the accounts are configured.
+            assert!(hot >= 0 || !self.rows.contains_key(&id), "{hot} of {id} are hot");
+        }
+    }
+
     /// I1 and I2, at this instant.
     pub(crate) fn check_sums(&self) {
         let status = self.status();
@@ -255,9 +352,9 @@ impl Bench {
     }
 }
 
-fn opened(log: &[(u64, Bytes)]) -> OpenedSlot {
+pub(crate) fn opened(log: &[(u64, Bytes)], mail: &[Letter]) -> OpenedSlot {
     let last_seq = log.last().map_or(0, |(seq, _)| *seq);
-    OpenedSlot { epoch: 1, last_seq, log: log.iter().map(|(_, blob)| blob.clone()).collect() }
+    OpenedSlot { epoch: 1, last_seq, log: log.iter().map(|(_, blob)| blob.clone()).collect(), mail: mail.to_vec() }
 }
 
 pub(crate) fn error_bytes(code: &str, by: &str) -> Bytes {

@@ -189,7 +189,7 @@ proptest! {
 fn a_snapshot_lets_the_log_be_cut_and_says_the_same() {
     let mut bench = Bench::with(vec![account("alice", u64::MAX), account("bob", 0)], |_| {});
     // Opened, closed, and its records cut: its number must not be given to anybody else.
-    bench.input(Input::AddAccount { config: account("gone", 0), reply: 1 });
+    bench.add(account("gone", 0), 1);
     bench.input(Input::RemoveAccount { id: id("gone"), write_off: false, reply: 2 });
     let (alice, _) = bench.connect("alice");
     let (bob, _) = bench.connect("bob");
@@ -252,7 +252,7 @@ fn a_snapshot_lets_the_log_be_cut_and_says_the_same() {
     };
     assert_eq!(books(&after.status()), books(&before));
     after.check_books();
-    after.input(Input::AddAccount { config: account("new", 0), reply: 3 });
+    after.add(account("new", 0), 3);
     // Behind the batch's own beginning.
     let opened = after.log.last().map(|(_, blob)| blob.slice(17..22));
     assert_eq!(opened.as_deref(), Some([1, 0, 0, 0, 3].as_slice()), "accounts have numbers 0 to 2 so far");

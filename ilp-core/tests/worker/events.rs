@@ -23,7 +23,7 @@ pub(crate) struct Ledger {
 impl Ledger {
     /// Passes over what it has; misses nothing.
     pub(crate) fn take(&mut self, events: &[NumberedEvent]) {
-        for NumberedEvent { number, event } in events {
+        for NumberedEvent { number, event, .. } in events {
             let Some(number) = number else { continue };
             if *number > self.last {
                 assert_eq!(*number, self.last + 1, "an event is missing before {event:?}");

@@ -75,7 +75,7 @@ fn an_initial_balance_counts_when_the_account_is_opened_and_never_again() {
     bench.fulfill(bob, sent, 1);
     let mut bench = bench.crash();
     assert_eq!(bench.balance("alice"), 200);
-    bench.input(Input::AddAccount { config: initial(1_000), reply: 5 });
+    bench.add(initial(1_000), 5);
     assert_eq!(bench.balance("alice"), 200);
     bench.check_books();
 }

@@ -66,6 +66,7 @@ impl ClpDialler {
             transport: Box::new(ClpTransport::new(socket)),
             link,
             account: Some(self.account.clone()),
+            door: None,
             peer: self.shown.clone(),
             alive: Some(alive),
         };

@@ -207,6 +207,10 @@ impl Link for ClpLink {
                 self.setup.refuse(&mut self.session, now, &mut out.frames);
                 out.close = Some("wrong credentials".into());
             }
+            LinkCommand::Redirect { why } => {
+                self.setup.redirect(&why, &mut self.session, now, &mut out.frames);
+                out.close = Some(why);
+            }
             LinkCommand::Close { reason } => out.close = Some(reason),
         }
     }

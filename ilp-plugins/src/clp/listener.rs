@@ -4,7 +4,7 @@ use super::transport::socket_limits;
 use super::{ClpLink, ClpTransport};
 use async_trait::async_trait;
 use ilp_clp::ws::{Listener, SocketLimits, TlsServerConfig, Url, UrlError};
-use ilp_core::runtime::{Connections, Endpoint, NewConnection, Notice};
+use ilp_core::runtime::{Connections, Door, Endpoint, NewConnection, Notice};
 use ilp_oer::Address;
 use std::io;
 use std::net::SocketAddr;
@@ -17,6 +17,7 @@ pub struct ClpListener {
     listener: Mutex<Listener>,
     local: SocketAddr,
     tls: bool,
+    door: Option<Door>,
 }
 
 /// A listener that can't listen.
@@ -67,7 +68,13 @@ impl ClpListener {
         let secure = tls.is_some();
         let listener = Listener::bind((parsed.host(), parsed.port()), tls, SocketLimits::default()).await.map_err(io)?;
         let local = listener.local_addr().map_err(io)?;
-        Ok(Self { connector, listener: Mutex::new(listener), local, tls: secure })
+        Ok(Self { connector, listener: Mutex::new(listener), local, tls: secure, door: None })
+    }
+
+    /// Only accounts of one parallelism connect here; others are told where they do.
+    #[must_use]
+    pub fn with_door(self, door: Door) -> Self {
+        Self { door: Some(door), ..self }
     }
 
     /// Where it listens, with the port that it got.
@@ -94,7 +101,7 @@ impl Endpoint for ClpListener {
             let link = Box::new(ClpLink::incoming(&self.connector, socket.path()).with_limits(connections.limits()));
             let peer = socket.remote_addr().to_string();
             let transport = Box::new(ClpTransport::new(socket));
-            if !connections.offer(NewConnection { transport, link, account: None, peer, alive: None }).await {
+            if !connections.offer(NewConnection { transport, link, account: None, door: self.door.clone(), peer, alive: None }).await {
                 return;
             }
         }

@@ -3,7 +3,7 @@
 use super::scenario::{GRACE_MS, NAMES, OUTGOING_MS_MIN, SKEW_MS, START, Scenario, WINDOW_MS};
 use bytes::Bytes;
 use ilp_core::link::{Link, LinkCommand, LinkEvent, LinkOutput, PeerProtocol};
-use ilp_core::store::OpenedSlot;
+use ilp_core::store::{AccountRow, AccountSetup, OpenedSlot};
 use ilp_core::worker::{Batch, ConnectionId, Input, Released, Worker, WorkerConfig, WorkerStatus};
 use ilp_core::{AccountConfig, AccountId, Asset, Event, Limits, Timing};
 use ilp_oer::{Address, Timestamp};
@@ -16,6 +16,7 @@ const TICK_MS: i64 = 10_000;
 #[derive(Debug)]
 pub(super) struct Connector {
     worker: Worker,
+    rows: BTreeMap<AccountId, AccountRow>,
     links: BTreeMap<ConnectionId, (usize, ClpLink)>,
     held: VecDeque<Batch>,
     at_once: bool,
@@ -38,6 +39,7 @@ impl Connector {
         let config = WorkerConfig {
             address: Address::new("test.ann").unwrap(),
             slot: 7,
+            deployment: vec![7],
             limits: Limits::default(),
             timing: Timing {
                 window_ms: WINDOW_MS,
@@ -50,14 +52,18 @@ impl Connector {
             seed: [1; 32],
             events: true,
         };
-        let empty = OpenedSlot { epoch: 1, last_seq: 0, log: Vec::new() };
+        let empty = OpenedSlot { epoch: 1, ..OpenedSlot::default() };
         let worker = Worker::open(config, &empty, time(START)).unwrap();
-        let mut connector = Self { worker, links: BTreeMap::new(), held: VecDeque::new(), at_once: true, now: START, connections: 0 };
+        let rows = BTreeMap::new();
+        let mut connector = Self { worker, rows, links: BTreeMap::new(), held: VecDeque::new(), at_once: true, now: START, connections: 0 };
         for (name, dedupes) in NAMES.iter().zip(&scenario.dedupes) {
             let protocol = if *dedupes { PeerProtocol::Clp } else { PeerProtocol::Clp2017 };
             let id = AccountId::new(1, name).unwrap();
             let config = AccountConfig { credit_limit: 1_000_000, protocol, ..AccountConfig::new(id, Asset::new("XRP", 6)) };
-            connector.drive(vec![Input::AddAccount { config, reply: 1 }], &mut Out::default());
+            let setup = AccountSetup { id: config.id.clone(), slots: vec![7], key: [0; 16], credit_limit: config.credit_limit };
+            let row = AccountRow::new(&setup);
+            connector.rows.insert(setup.id, row.clone());
+            connector.drive(vec![Input::AddAccount { config, row, reply: 1 }], &mut Out::default());
         }
         connector.at_once = at_once;
         connector
@@ -107,7 +113,7 @@ impl Connector {
         let connection = ConnectionId(self.connections);
         self.links.insert(connection, (peer, link));
         let account = AccountId::new(1, NAMES[peer]).unwrap();
-        self.drive(vec![Input::Connected { connection, account }], out);
+        self.drive(vec![Input::Connected { connection, account, relayed: false }], out);
     }
 
     /// A frame of a peer's.
@@ -193,6 +199,12 @@ impl Connector {
                     self.with_link(connection, inputs, out, |link, output| link.command(command, now, output));
                 }
                 Released::Event(event) => out.events.push(event.event),
+                Released::Move(request) => {
+                    let row = self.rows.get_mut(&request.account).unwrap();
+                    let outcome = row.apply(request.slot, request.n, &request.change);
+                    inputs.push(Input::Moved { account: request.account, n: request.n, outcome });
+                }
+                Released::Note { .. } => unreachable!("there are no colleagues"),
                 Released::Deliver(..) | Released::Paid(..) | Released::Account(..) | Released::Settled(..) | Released::Stated(..) => {}
             }
         }

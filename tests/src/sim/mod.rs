@@ -14,6 +14,8 @@ mod peer;
 mod plan;
 mod process;
 mod rng;
+
+pub(crate) use rng::Rng;
 mod run;
 mod store;
 mod strike;

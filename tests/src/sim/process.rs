@@ -7,7 +7,7 @@ use super::plan::{Decision, Party, Payment, SKEW_MS_MAX};
 use super::rng::Rng;
 use super::world::{Event, World};
 use ilp_core::link::{Link, LinkCommand, LinkEvent, LinkOutput};
-use ilp_core::store::{Commit, CommitOutcome};
+use ilp_core::store::{AccountRow, AccountSetup, Commit, CommitOutcome};
 use ilp_core::worker::{ConnectionId, Delivery, Input, Pay, Pipeline, Released, Worker, WorkerConfig};
 use ilp_core::{AccountConfig, AccountId, Asset, IncomingPayment, Limits, Rate, Refusal, Timing};
 use ilp_oer::{Address, Amount, ErrorCode, Timestamp};
@@ -83,7 +83,15 @@ impl World {
             Ok(Err(error)) => return self.broken(node, format!("the slot can't be opened: {error}")),
             Err(_) => return self.broken(node, "a recovery panicked".into()),
         };
-        let add = |account| Input::AddAccount { config: account, reply: u64::MAX };
+        let slot = self.plan.layout.nodes[node].slot;
+        let rows = &mut self.nodes[node].disk.rows;
+        let mut add = |config: AccountConfig| {
+            let setup = AccountSetup { id: config.id.clone(), slots: vec![slot], key: [0; 16], credit_limit: config.credit_limit };
+            let row = rows.entry(config.id.clone()).or_insert_with(|| AccountRow::new(&setup));
+            row.set_up(&setup);
+            Input::AddAccount { config, row: row.clone(), reply: u64::MAX }
+        };
+        let inputs = accounts(&self.plan.layout.nodes[node]).into_iter().map(&mut add).collect();
         self.next_process += 1;
         let number = self.next_process;
         for event in worker.take_recovered_events() {
@@ -95,7 +103,7 @@ impl World {
             worker,
             pipeline: Pipeline::new(Disk::slot(), opened.epoch),
             links: BTreeMap::new(),
-            inputs: accounts(&self.plan.layout.nodes[node]).into_iter().map(add).collect(),
+            inputs,
             answers: Vec::new(),
             runs: true,
             lease_until: i64::MAX,
@@ -238,6 +246,12 @@ impl World {
             Released::Deliver(delivery, payment) => self.deliver(node, process.number, delivery, &payment),
             Released::Settled(reply, result) => self.told_of_settlement(reply, result),
             Released::Event(event) => self.tell(node, process.number, process.epoch, *event),
+            Released::Move(request) => {
+                let row = self.nodes[node].disk.rows.get_mut(&request.account).unwrap();
+                let outcome = row.apply(request.slot, request.n, &request.change);
+                process.inputs.push(Input::Moved { account: request.account, n: request.n, outcome });
+            }
+            Released::Note { .. } => unreachable!("there are no colleagues"),
             Released::Paid(..) | Released::Account(..) | Released::Stated(..) => {}
         }
     }
@@ -299,7 +313,7 @@ impl World {
         let (wire, node, account) = self.known(connection);
         self.see(Seen::Connected { wire, node, epoch: process.epoch, account });
         let account_id = account_id(&self.plan.layout.nodes[node], account);
-        process.inputs.push(Input::Connected { connection, account: account_id });
+        process.inputs.push(Input::Connected { connection, account: account_id, relayed: false });
         account
     }
 
@@ -346,6 +360,7 @@ fn config(layout: &Layout, node: NodeNo, seed: [u8; 32]) -> WorkerConfig {
     WorkerConfig {
         address: Address::new(of.address.clone()).unwrap(),
         slot: of.slot,
+        deployment: vec![of.slot],
         limits: Limits { log_bytes: of.books.log_bytes, ..Limits::default() },
         timing: Timing {
             window_ms: layout.window_ms,

@@ -1,12 +1,12 @@
 //! Answers requests, with the running connector and its store.
 
-use super::super::report::{AuditReport, Copied, Explanation, StatusReport};
+use super::super::report::{AuditReport, BalancesReport, Copied, Explanation, HotSetReport, StatusReport, together};
 use super::super::store::{OpenedStore, in_full};
 use super::super::watch::Watched;
 use super::protocol::{Code, Refused, Request, Settled, answer_line};
 use ilp_core::audit::{Audit, AuditError};
 use ilp_core::runtime::Connector;
-use ilp_core::store::{BalanceStore, SlotName, SlotPicture};
+use ilp_core::store::{BalanceStore, SlotName, SlotPicture, StoreError, slot_name};
 use ilp_core::worker::WorkerStatus;
 use ilp_core::{AccountId, SettleError, SettlementId};
 use serde::Serialize;
@@ -21,16 +21,15 @@ pub(crate) struct Desk {
     connector: Arc<Connector>,
     store: OpenedStore,
     watched: Watched,
-    slot: SlotName,
     since: Instant,
     /// For requests that cost time or memory: one at a time.
     heavy: Semaphore,
 }
 
 impl Desk {
-    /// For this connector, which keeps the books of `slot` in `store`, seen through `watched`.
-    pub(crate) fn new(connector: Arc<Connector>, store: OpenedStore, watched: Watched, slot: &str) -> Self {
-        Self { connector, store, watched, slot: slot.into(), since: Instant::now(), heavy: Semaphore::new(1) }
+    /// For this connector, which keeps its books in `store`, seen through `watched`.
+    pub(crate) fn new(connector: Arc<Connector>, store: OpenedStore, watched: Watched) -> Self {
+        Self { connector, store, watched, since: Instant::now(), heavy: Semaphore::new(1) }
     }
 
     /// The answer's line to a request.
@@ -43,6 +42,8 @@ impl Desk {
             Request::Status {} => to_line(self.status().await).await,
             Request::Settle { account, amount, id } => to_line(self.settle(&account, amount, &id).await).await,
             Request::Audit { account } => to_line(self.audit(account.as_deref()).await).await,
+            Request::Balances {} => to_line(self.balances().await).await,
+            Request::HotSet {} => to_line(self.hot_set().await).await,
             Request::Backup { directory } => to_line(self.backup(directory).await).await,
         }
     }
@@ -58,13 +59,34 @@ impl Desk {
 
     async fn audit(&self, account: Option<&str>) -> Result<AuditReport, Refused> {
         let _alone = self.heavy.try_acquire().map_err(|_| busy())?;
-        let statement = self.connector.statement().await.map_err(stopped)?;
-        let picture = self.store.read(&self.slot).await.map_err(|error| Refused::new(Code::Failed, in_full(&error)))?;
-        let picture = picture.ok_or_else(|| failed(&AuditError::NoSlot(self.slot.to_string())))?;
-        let (slot, account) = (self.slot.clone(), account.map(str::to_owned));
+        let mut slots = Vec::new();
+        for slot in self.connector.slots() {
+            let statement = self.connector.statement(slot).await.map_err(stopped)?;
+            let name = slot_name(slot);
+            let picture = self.store.read(&name).await.map_err(|error| Refused::new(Code::Failed, in_full(&error)))?;
+            let picture = picture.ok_or_else(|| failed(&AuditError::NoSlot(name.to_string())))?;
+            slots.push((name, picture, Some(statement)));
+        }
+        let account = account.map(str::to_owned);
         // Reading a log takes a processor for as long as it is long.
-        let audit = tokio::task::spawn_blocking(move || audit(&slot, picture, Some(&statement), account.as_deref()));
+        let audit = tokio::task::spawn_blocking(move || audit(slots, account.as_deref()));
         audit.await.map_err(|error| Refused::new(Code::Failed, format!("the audit has broken down: {error}")))?
+    }
+
+    async fn balances(&self) -> Result<BalancesReport, Refused> {
+        let _alone = self.heavy.try_acquire().map_err(|_| busy())?;
+        let pictures = pictures(&self.store).await?;
+        let report = tokio::task::spawn_blocking(move || BalancesReport::of(pictures));
+        let report = report.await.map_err(|error| Refused::new(Code::Failed, format!("reading has broken down: {error}")))?;
+        report.map_err(|error| failed(&error))
+    }
+
+    async fn hot_set(&self) -> Result<HotSetReport, Refused> {
+        let _alone = self.heavy.try_acquire().map_err(|_| busy())?;
+        let pictures = pictures(&self.store).await?;
+        let report = tokio::task::spawn_blocking(move || HotSetReport::of(&pictures));
+        let report = report.await.map_err(|error| Refused::new(Code::Failed, format!("reading has broken down: {error}")))?;
+        report.map_err(|error| failed(&error))
     }
 
     async fn backup(&self, directory: PathBuf) -> Result<Copied, Refused> {
@@ -96,25 +118,40 @@ pub(crate) async fn settle(connector: &Connector, account: &str, amount: i128, i
     Ok(Settled { account, asset, amount, id: id.to_owned(), balance: done.balance, repeated: done.repeated })
 }
 
-/// Audits a picture of a slot, and explains an account of it. Takes as long as the log is long.
-pub(crate) fn audit(
-    slot: &str,
-    picture: SlotPicture,
-    statement: Option<&WorkerStatus>,
-    account: Option<&str>,
-) -> Result<AuditReport, Refused> {
-    let copy = account.map(|_| picture.clone());
-    let audit = match statement {
-        Some(statement) => Audit::of_running(slot, picture, statement),
-        None => Audit::of_slot(slot, picture),
-    };
-    let audit = audit.map_err(|error| failed(&error))?;
-    let mut report = AuditReport::from(&audit);
-    if let (Some(name), Some(picture)) = (account, copy) {
-        let found = audit.accounts.iter().find(|other| other.id.name() == name);
-        let found = found.ok_or_else(|| no_account(name, audit.accounts.iter().map(|account| &account.id)))?;
-        let last = Audit::last_transfers(slot, &picture, &found.id).map_err(|error| failed(&error))?;
-        report.account = Some(Explanation::new(found, &last));
+/// Every slot of a store, each as it is at some instant.
+pub(crate) async fn pictures(store: &dyn BalanceStore) -> Result<Vec<(SlotName, SlotPicture)>, Refused> {
+    let wrong = |error: StoreError| Refused::new(Code::Failed, in_full(&error));
+    let mut pictures = Vec::new();
+    for slot in store.directory().await.map_err(wrong)?.slots {
+        if let Some(picture) = store.read(&slot.name).await.map_err(wrong)? {
+            pictures.push((slot.name, picture));
+        }
+    }
+    Ok(pictures)
+}
+
+/// Audits pictures of slots, each with what its worker says if it runs, and explains an account. Takes as long as the logs are long.
+pub(crate) fn audit(slots: Vec<(SlotName, SlotPicture, Option<WorkerStatus>)>, account: Option<&str>) -> Result<AuditReport, Refused> {
+    let (mut reports, mut audits, mut last) = (Vec::new(), Vec::new(), Vec::new());
+    for (slot, picture, statement) in slots {
+        if let Some(id) = account.and_then(|name| picture.accounts.iter().map(|(id, _)| id).find(|id| id.name() == name)) {
+            last.extend(Audit::last_transfers(&slot, &picture, id).map_err(|error| failed(&error))?);
+        }
+        let audit = match &statement {
+            Some(statement) => Audit::of_running(&slot, picture, statement),
+            None => Audit::of_slot(&slot, picture),
+        };
+        let audit = audit.map_err(|error| failed(&error))?;
+        reports.push(AuditReport::from(&audit));
+        audits.extend(audit.accounts);
+    }
+    let mut report = AuditReport::merge(reports).ok_or_else(|| Refused::new(Code::Failed, "there is no slot"))?;
+    if let Some(name) = account {
+        let found = together(audits.iter().filter(|other| other.id.name() == name));
+        let found = found.ok_or_else(|| no_account(name, audits.iter().map(|account| &account.id)))?;
+        // The newest first.
+        last.sort_by_key(|transfer| std::cmp::Reverse(transfer.at));
+        report.account = Some(Explanation::new(&found, &last));
     }
     Ok(report)
 }

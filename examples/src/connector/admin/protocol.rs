@@ -34,6 +34,11 @@ pub enum Request {
         #[serde(default)]
         account: Option<String>,
     },
+    /// Where each balance lies. Answered by a [`BalancesReport`](crate::connector::report::BalancesReport).
+    Balances {},
+    /// The transfers that are in flight, and which slot owns each. Answered by a
+    /// [`HotSetReport`](crate::connector::report::HotSetReport).
+    HotSet {},
     /// Copies the books. Answered by a [`Copied`](crate::connector::report::Copied).
     Backup {
         /// Into which directory, on the connector's machine: an absolute path to one that isn't there or is empty.

@@ -4,12 +4,10 @@ use super::super::Exit;
 use super::super::admin::desk;
 use super::super::admin::protocol::Request;
 use super::super::report::AuditReport;
-use super::super::serve::SLOT;
-use super::super::store::in_full;
 use super::place::{Found, Where};
 use super::{Failure, block_on, print, print_json};
 use clap::Args;
-use ilp_core::store::{BalanceStore, EmbeddedStore};
+use ilp_core::store::EmbeddedStore;
 
 const AFTER_HELP: &str = "\
 Every balance is computed anew from the log, twice, and compared with what stands beside the log
@@ -56,7 +54,9 @@ pub(in super::super) fn audit(arguments: AuditArguments) -> Result<Exit, Failure
 }
 
 fn at_rest(store: &EmbeddedStore, account: Option<&str>) -> Result<AuditReport, Failure> {
-    let picture = block_on(store.read(&SLOT.into()))?.map_err(|error| Failure::cannot(in_full(&error)))?;
-    let picture = picture.ok_or_else(|| Failure::cannot("the books are empty: no connector has been started on them"))?;
-    Ok(desk::audit(SLOT, picture, None, account)?)
+    let pictures = block_on(desk::pictures(store))??;
+    if pictures.is_empty() {
+        return Err(Failure::cannot("the books are empty: no connector has been started on them"));
+    }
+    Ok(desk::audit(pictures.into_iter().map(|(slot, picture)| (slot, picture, None)).collect(), account)?)
 }

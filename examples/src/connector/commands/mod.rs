@@ -1,12 +1,14 @@
 //! The commands for a connector that runs, and for books at rest.
 
 mod audit;
+mod balances;
 mod copies;
 mod place;
 mod settle;
 mod status;
 
 pub(super) use audit::{AuditArguments, audit};
+pub(super) use balances::{ShowArguments, balances, hot_set};
 pub(super) use copies::{BackupArguments, RestoreArguments, SalvageArguments, backup, restore, salvage};
 pub(super) use settle::{SettleArguments, settle};
 pub(super) use status::{StatusArguments, status};

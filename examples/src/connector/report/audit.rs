@@ -125,6 +125,84 @@ impl From<&Audit> for AuditReport {
     }
 }
 
+impl AuditReport {
+    /// What the reports of several slots come to together; `None` of none.
+    pub(crate) fn merge(reports: Vec<Self>) -> Option<Self> {
+        let several = reports.len() > 1;
+        let mut reports = reports.into_iter();
+        let mut sum = reports.next()?;
+        if several {
+            sum.violations = sum.violations.iter().map(|what| format!("{}: {what}", sum.slot)).collect();
+        }
+        for report in reports {
+            sum.right &= report.right;
+            sum.violations.extend(report.violations.iter().map(|what| format!("{}: {what}", report.slot)));
+            sum.slot = format!("{}, {}", sum.slot, report.slot);
+            sum.epoch = sum.epoch.max(report.epoch);
+            sum.seq = sum.seq.saturating_add(report.seq);
+            sum.at = sum.at.max(report.at);
+            for (into, count) in [(&mut sum.batches, report.batches), (&mut sum.records, report.records), (&mut sum.bytes, report.bytes)] {
+                *into = into.saturating_add(count);
+            }
+            for account in report.accounts {
+                match sum.accounts.iter_mut().find(|other| (&other.name, other.parallelism) == (&account.name, account.parallelism)) {
+                    Some(into) => into.add(&account),
+                    None => sum.accounts.push(account),
+                }
+            }
+            for asset in report.assets {
+                match sum.assets.iter_mut().find(|other| other.asset == asset.asset) {
+                    Some(into) => into.add(&asset),
+                    None => sum.assets.push(asset),
+                }
+            }
+        }
+        sum.accounts.sort_by(|a, b| a.name.cmp(&b.name));
+        Some(sum)
+    }
+}
+
+impl AccountReport {
+    fn add(&mut self, other: &Self) {
+        for (into, amount) in [
+            (&mut self.balance, other.balance),
+            (&mut self.hot, other.hot),
+            (&mut self.in_transit, other.in_transit),
+            (&mut self.held, other.held),
+            (&mut self.disputed, other.disputed),
+            (&mut self.unconfirmed, other.unconfirmed),
+            (&mut self.lost, other.lost),
+        ] {
+            *into = into.saturating_add(amount);
+        }
+        self.held_count = self.held_count.saturating_add(other.held_count);
+        self.oldest_held_since = self.oldest_held_since.take().into_iter().chain(other.oldest_held_since.clone()).min();
+        // Each slot gives what it knows of: its own part and the limit.
+        self.available = match (self.available, other.available) {
+            (Some(a), Some(b)) => Some(a.max(b)),
+            (a, b) => a.or(b),
+        };
+        self.stored = match (self.stored, other.stored) {
+            (Some(a), Some(b)) => Some(a.saturating_add(b)),
+            (a, b) => a.or(b),
+        };
+    }
+}
+
+impl AssetReport {
+    fn add(&mut self, other: &Self) {
+        for (into, amount) in [
+            (&mut self.balances, other.balances),
+            (&mut self.held, other.held),
+            (&mut self.own, other.own),
+            (&mut self.settlements, other.settlements),
+            (&mut self.difference, other.difference),
+        ] {
+            *into = into.saturating_add(amount);
+        }
+    }
+}
+
 impl From<&AccountAudit> for AccountReport {
     fn from(account: &AccountAudit) -> Self {
         Self {

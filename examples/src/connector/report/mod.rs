@@ -3,11 +3,14 @@
 mod audit;
 mod copies;
 mod explain;
+mod places;
 mod status;
 
 pub use audit::{AccountReport, AssetReport, AuditReport};
 pub use copies::Copied;
 pub use explain::{Explanation, TransferReport};
+pub(crate) use places::together;
+pub use places::{BalancesReport, HotReport, HotSetReport, OwnedReport, PlacesReport};
 pub use status::{ConnectionReport, HeldReport, StatusReport, StoreReport};
 
 use ilp_core::Asset;

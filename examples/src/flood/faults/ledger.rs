@@ -334,6 +334,8 @@ mod tests {
     fn books() -> Farewell {
         let account = |name: &str, balance| AccountBooks { name: name.into(), balance, held: 0 };
         Farewell {
+            moves: 0,
+            parked: 0,
             store: None,
             accounts: vec![account("s", -20), account("r", 20)],
             own: 0,

@@ -20,6 +20,8 @@ pub(crate) struct Line {
     /// The request that shows whether the other end is there, and when it was sent. Authentication is the first one.
     probe: Option<(u32, Now)>,
     probed_ns: u64,
+    /// Answers come in the order of their requests.
+    in_order: bool,
     pub(crate) authenticated: bool,
 }
 
@@ -36,7 +38,8 @@ pub(crate) enum Asked {
 #[derive(Debug)]
 pub(crate) enum Came<'a> {
     Authenticated,
-    /// The connector's books of the account, asked for at this time. Everything that was asked for before has been answered.
+    /// The connector's books of the account, asked for at this time. If answers come in order, everything that was asked for before has
+    /// been answered.
     Books(LiquidityAnswer, Now),
     /// Of a prepare, fulfill or reject: an error's code and text, or an acknowledgement.
     Answer(Asked, Result<(), (ErrorCode, &'a [u8])>),
@@ -45,9 +48,9 @@ pub(crate) enum Came<'a> {
 }
 
 impl Line {
-    /// Asks to be let in.
-    pub(crate) fn open(wire: Wire, login: &Login, now: Now) -> Result<Self, WireError> {
-        let mut line = Self { wire, last_id: 0, asked: BTreeMap::new(), probe: None, probed_ns: 0, authenticated: false };
+    /// Asks to be let in. Answers are held against the order of their requests, if that is the order in which they come.
+    pub(crate) fn open(wire: Wire, login: &Login, in_order: bool, now: Now) -> Result<Self, WireError> {
+        let mut line = Self { wire, last_id: 0, asked: BTreeMap::new(), probe: None, probed_ns: 0, in_order, authenticated: false };
         let request = Setup::Authenticate { token: login.token.as_bytes(), account: login.name.as_bytes(), target: b"" };
         let id = line.message(Asked::Authenticate, sub::names::SETUP, &request.to_vec()?)?;
         line.probe = Some((id, now));
@@ -91,7 +94,7 @@ impl Line {
             return None;
         };
         let since = self.probe.take_if(|(probe, _)| *probe == id).map(|(_, since)| since);
-        if since.is_some() {
+        if self.in_order && since.is_some() {
             self.check_order(id, ledger);
         }
         match (asked, body, since) {
@@ -112,7 +115,7 @@ impl Line {
         }
     }
 
-    /// The connector answers in the order in which it was asked: what was asked before a probe is answered before it.
+    /// One worker answers in the order in which it was asked: what was asked before a probe is answered before it.
     fn check_order(&mut self, probe: u32, ledger: &mut Ledger) {
         let later = self.asked.split_off(&probe);
         for _ in std::mem::replace(&mut self.asked, later) {

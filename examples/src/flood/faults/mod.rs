@@ -88,6 +88,7 @@ pub(super) async fn drive(plan: &Plan, faults: &FaultPlan) -> Result<(FaultRepor
             None => TlsClientConfig::public_roots()?,
         },
         clock: Clock::start(),
+        in_order: true,
         ledger: RefCell::new(Ledger::new(logins.len())),
         phase: Cell::new(Phase::Paying),
         peers: (0..logins.len() * 2).map(|_| Cell::default()).collect(),

@@ -34,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) url: Url,
     pub(crate) tls: TlsClientConfig,
     pub(crate) clock: Clock,
+    /// One worker has all of an account. Others are asked on a connection's behalf, and their answers come when they come.
+    pub(crate) in_order: bool,
     pub(crate) ledger: RefCell<Ledger>,
     pub(crate) phase: Cell<Phase>,
     /// Where each peer stands, by its number.
@@ -140,7 +142,7 @@ impl<S: Side> Peer<S> {
             Some(journal) => Wire::new(socket).with_log(journal()),
             None => Wire::new(socket),
         };
-        let Ok(mut line) = Line::open(wire, &self.login, shared.clock.now()) else { return false };
+        let Ok(mut line) = Line::open(wire, &self.login, shared.in_order, shared.clock.now()) else { return false };
         let mut frames = Vec::new();
         // Whatever the reason: the next connection is to be had.
         let _lost: Result<(), WireError> = poll_fn(|cx| self.poll(cx, &mut line, shared, &mut frames, ticker)).await;

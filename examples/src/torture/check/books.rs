@@ -1,8 +1,7 @@
 //! The store's books, as somebody finds them who opens the store when the connector is gone.
 
 use ilp_core::audit::{Audit, AuditError};
-use ilp_core::store::SlotPicture;
-use ilp_core::worker::Tally;
+use ilp_core::store::{SlotName, SlotPicture};
 use std::collections::BTreeMap;
 
 /// What the store says.
@@ -33,22 +32,38 @@ pub(super) struct Doubts {
 }
 
 impl Books {
-    /// From a store that was opened for it. Balances are those that stand beside the log; what they are made of is in the log.
-    pub(in super::super) fn of(slot: &str, picture: SlotPicture) -> Result<Self, AuditError> {
-        let balances: BTreeMap<_, _> = picture.balances.iter().map(|(id, balance)| (id.name().to_owned(), *balance)).collect();
-        let audit = Audit::of_slot(slot, picture)?;
-        let mut accounts: BTreeMap<_, _> =
-            balances.into_iter().map(|(name, balance)| (name, Account { balance, ..Account::default() })).collect();
-        for logged in &audit.accounts {
-            let account = accounts.entry(logged.id.name().to_owned()).or_default();
-            account.held = logged.totals.incoming_prepared;
-            let tally = |tally: Tally| (tally.count, tally.amount);
-            let ilp_core::worker::Doubts { disputed, unconfirmed, lost } = logged.doubts;
-            account.doubts = Doubts { disputed: tally(disputed), unconfirmed: tally(unconfirmed), borne: tally(lost) };
+    /// From a store that was opened for it. What stands beside the log is compared with it by the audit.
+    pub(in super::super) fn of(slots: Vec<(SlotName, SlotPicture)>) -> Result<Self, AuditError> {
+        let mut books = Self::default();
+        let rows = slots.first().map(|(_, picture)| picture.accounts.clone()).unwrap_or_default();
+        // Cold, hot and in transit, which must be the balances.
+        let mut places: BTreeMap<_, i128> = rows.iter().map(|(id, row)| (id.name().to_owned(), row.cold)).collect();
+        for (slot, picture) in slots {
+            let audit = Audit::of_slot(&slot, picture)?;
+            for logged in &audit.accounts {
+                let name = logged.id.name().to_owned();
+                let place = places.entry(name.clone()).or_default();
+                *place = place.saturating_add(logged.hot).saturating_add(logged.in_transit);
+                let account = books.accounts.entry(name).or_default();
+                account.balance = account.balance.saturating_add(logged.balance);
+                account.held = account.held.saturating_add(logged.totals.incoming_prepared);
+                let Doubts { disputed, unconfirmed, borne } = &mut account.doubts;
+                let of = logged.doubts;
+                for (into, tally) in [(disputed, of.disputed), (unconfirmed, of.unconfirmed), (borne, of.lost)] {
+                    *into = (into.0.saturating_add(tally.count), into.1.saturating_add(tally.amount));
+                }
+            }
+            books.own = audit.assets.iter().fold(books.own, |sum, asset| sum.saturating_add(asset.own));
+            let violations = audit.violations.iter();
+            books.violations.extend(violations.map(|violation| format!("{slot}: {}: {}", violation.rule, violation.what)));
         }
-        let own = audit.assets.iter().fold(0_i128, |sum, asset| sum.saturating_add(asset.own));
-        let violations = audit.violations.iter().map(|violation| format!("{}: {}", violation.rule, violation.what)).collect();
-        Ok(Self { accounts, own, violations })
+        for (name, account) in &books.accounts {
+            let place = places.get(name).copied().unwrap_or_default();
+            if place != account.balance {
+                books.violations.push(format!("account {name}: cold, hot and in transit are {place}, the balance is {}", account.balance));
+            }
+        }
+        Ok(books)
     }
 
     pub(super) fn account(&self, name: &str) -> Account {

@@ -2,6 +2,7 @@
 
 use super::super::Notice;
 use super::Driver;
+use crate::colleagues::{Relay, Sent};
 use crate::store::{Commit, CommitOutcome};
 use crate::worker::{Batch, Released};
 use ilp_oer::Timestamp;
@@ -10,6 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::StreamExt;
+use tokio::time::Instant;
 
 impl Driver {
     pub(super) fn step_and_release(&mut self, cx: &mut Context<'_>, now: Timestamp) -> Result<(), String> {
@@ -25,6 +27,10 @@ impl Driver {
             self.commit(batch);
         }
         self.take_committed(cx)?;
+        // What is durable is released only while the slot is ours: whoever has it next may have released it too.
+        if !self.pipeline.is_empty() && Instant::now() >= self.lease_until {
+            return Err(format!("its lease has ended: {} batches are not released", self.pipeline.len()));
+        }
         let mut released = std::mem::take(&mut self.released);
         while let Some(batch) = self.pipeline.next_durable() {
             let worker = &mut self.worker;
@@ -69,11 +75,17 @@ impl Driver {
 
     pub(super) fn effect(&mut self, effect: Released, now: Timestamp) {
         match effect {
-            Released::Command(connection, command) => {
-                if let Some(place) = self.place(connection) {
-                    self.link_command(place, command, now);
+            Released::Command(connection, command) => match self.switch.command(connection, command) {
+                Sent::Here(connection, command) => {
+                    if let Some(place) = self.place(connection) {
+                        self.link_command(place, command, now);
+                    }
                 }
-            }
+                Sent::Colleague(slot, relay) => self.tell(slot, relay),
+                Sent::Nobody => {}
+            },
+            Released::Move(request) => self.make_move(*request),
+            Released::Note { to, account, note } => self.tell(to, Relay::Noted { account, note }),
             Released::Deliver(delivery, payment) => self.deliver(delivery, *payment),
             Released::Paid(id, result) => {
                 if let Some(reply) = self.pays.remove(&id) {

@@ -1,10 +1,14 @@
 //! Connections: handed over, served, authenticated, closed.
 
 use super::super::connection::Connection;
+use super::super::hub::Handover;
 use super::super::{NewConnection, Notice};
 use super::{CLOSE_MAX, Driver, LINK_TICK_MS};
 use crate::account::AccountId;
-use crate::link::{Credentials, LinkCommand, LinkEvent};
+use crate::colleagues::{Relay, Routed};
+use crate::link::{Answer, Credentials, LinkCommand, LinkEvent};
+use crate::refusal::Refusal;
+use crate::store::SlotNo;
 use crate::worker::{ConnectionId, Input};
 use ilp_oer::Timestamp;
 
@@ -13,7 +17,8 @@ impl Driver {
         self.make_room();
         let entry = self.connections.vacant_entry();
         let place = entry.key();
-        self.next_connection = self.next_connection.wrapping_add(1) & u64::from(u32::MAX);
+        // The highest bit marks connections of colleagues.
+        self.next_connection = self.next_connection.wrapping_add(1) & u64::from(u32::MAX >> 1);
         let low = u64::try_from(place).unwrap_or(u64::MAX);
         let id = ConnectionId(self.next_connection << 32 | low);
         if new.account.is_none() {
@@ -22,6 +27,19 @@ impl Driver {
         entry.insert(Connection::new(id, new, self.ready.waker(place), now));
         self.places.push(place);
         self.after_link(place, now);
+    }
+
+    /// A connection that was authenticated at another worker.
+    pub(super) fn take_over(&mut self, handover: Handover, now: Timestamp) {
+        let account = handover.account.clone();
+        let entry = self.connections.vacant_entry();
+        let place = entry.key();
+        self.next_connection = self.next_connection.wrapping_add(1) & u64::from(u32::MAX >> 1);
+        let low = u64::try_from(place).unwrap_or(u64::MAX);
+        let id = ConnectionId(self.next_connection << 32 | low);
+        entry.insert(Connection::handed_over(id, handover, self.ready.waker(place), now));
+        self.dirty.push(place);
+        self.serve_account(place, account, now);
     }
 
     /// When too many connections are nobody's, the oldest goes: an honest peer's would have a name by then.
@@ -87,7 +105,9 @@ impl Driver {
         let high = if connection.congested { limits.output_backlog / 2 } else { limits.output_backlog };
         if connection.congested != (backlog >= high) {
             connection.congested = !connection.congested;
-            self.inputs.push(Input::Congested { connection: connection.id, congested: connection.congested });
+            let (connection, congested) = (connection.id, connection.congested);
+            self.inputs.push(Input::Congested { connection, congested });
+            self.tell_all(&Relay::Congested { connection, congested });
         }
     }
 
@@ -95,6 +115,7 @@ impl Driver {
     pub(super) fn may_read(&self) -> bool {
         self.pipeline.len() < self.shared.limits.batches_in_flight
             && !self.events_out.is_behind()
+            && !self.crowded
             && self.worker.events_unacknowledged() < self.shared.limits.events_unacknowledged
     }
 
@@ -130,8 +151,25 @@ impl Driver {
             }
             event => {
                 // A link says nothing about money before this; were it to, it would be ignored by the worker.
-                self.inputs.push(Input::Link { connection: id, event });
+                self.route(id, event, now);
             }
+        }
+    }
+
+    /// What a peer did goes to whoever owns the transfer that it is about.
+    fn route(&mut self, id: ConnectionId, event: LinkEvent, now: Timestamp) {
+        self.remember_fulfill(id, &event);
+        match self.switch.event(id, event) {
+            Routed::Here(input) => self.inputs.push(input),
+            Routed::Colleague(slot, relay) => self.tell(slot, relay),
+            Routed::Mail(slot, letter) => self.mail(slot, letter),
+            Routed::Unanswerable(request) => {
+                let reason = Refusal::OwnerAway.to_packet(self.worker.address(), now);
+                if let Some(place) = self.place(id) {
+                    self.link_command(place, LinkCommand::Answer { request, answer: Answer::Error(reason) }, now);
+                }
+            }
+            Routed::Nobody => {}
         }
     }
 
@@ -140,6 +178,36 @@ impl Driver {
             self.refuse(place, now);
             return;
         };
+        let elsewhere = self.connections.get(place).and_then(|connection| connection.new.door.as_ref()?.refuses(&account));
+        if let Some(why) = elsewhere {
+            self.link_command(place, LinkCommand::Redirect { why }, now);
+            return;
+        }
+        if let Some(connection) = self.connections.get_mut(place) {
+            connection.named = true;
+        }
+        match self.shared.hub.deal(&account).filter(|slot| *slot != self.slot) {
+            Some(slot) => self.hand_over(place, slot, account),
+            None => self.serve_account(place, account, now),
+        }
+    }
+
+    /// Another worker serves the account.
+    fn hand_over(&mut self, place: usize, slot: SlotNo, account: AccountId) {
+        let Some(connection) = self.connections.try_remove(place) else { return };
+        let handover = Handover { new: connection.new, account, output: connection.output };
+        if let Err(handover) = self.shared.hub.hand_over(slot, handover) {
+            // It was closed just now: the peer dials again.
+            let peer = handover.new.peer;
+            let reason = "the worker that serves the account isn't there".to_owned();
+            self.shared.notices.send(Notice::Disconnected { account: Some(handover.account), peer, reason });
+        }
+    }
+
+    fn serve_account(&mut self, place: usize, account: AccountId, now: Timestamp) {
+        if let Some(connection) = self.connections.get_mut(place) {
+            connection.named = true;
+        }
         self.end_waiting(&account);
         let pause = i64::from(self.shared.limits.login_ms);
         let at = self.logins.get(&account).map(|last| last.saturating_add_millis(pause));
@@ -174,7 +242,11 @@ impl Driver {
         let Some(connection) = self.connections.get_mut(place) else { return };
         connection.authenticate(account.clone(), self.shared.limits.fruitless_frames_per_second);
         self.shared.notices.send(Notice::Connected { account: account.clone(), peer: connection.new.peer.clone() });
-        self.inputs.push(Input::Connected { connection: connection.id, account });
+        let id = connection.id;
+        self.places.push(place);
+        let relay = self.switch.connected(id, &account);
+        self.tell_all(&relay);
+        self.inputs.push(Input::Connected { connection: id, account, relayed: false });
     }
 
     /// Wrong credentials are answered late, the later the more there are.
@@ -234,8 +306,12 @@ impl Driver {
     pub(super) fn disconnect(&mut self, place: usize, reason: String) {
         let Some(mut connection) = self.connections.try_remove(place) else { return };
         connection.new.link.closed(&mut connection.output);
-        for event in connection.output.events.drain(..) {
-            self.inputs.push(Input::Link { connection: connection.id, event });
+        let events = std::mem::take(&mut connection.output.events);
+        for event in events {
+            self.route(connection.id, event, self.last_turn);
+        }
+        if let Some(relay) = self.switch.disconnected(connection.id) {
+            self.tell_all(&relay);
         }
         self.inputs.push(Input::Disconnected { connection: connection.id });
         let peer = std::mem::take(&mut connection.new.peer);

@@ -5,18 +5,21 @@
 
 mod batches;
 mod connections;
+mod others;
 
 use super::connection::Connection;
-use super::connector::{Command, Stopping};
+use super::connector::{Command, LISTED_MAX, Stopping};
 use super::events::EventQueue;
+use super::hub::Ring;
 use super::ready::Ready;
-use super::supervisor::Shared;
+use super::supervisor::{Opened, Shared};
 use super::{ConnectionStatus, Notice};
 use crate::account::AccountId;
+use crate::colleagues::{Relay, Switch};
 use crate::link::LinkEvent;
 use crate::receiver::IncomingPayment;
 use crate::refusal::Refusal;
-use crate::store::{Commit, CommitOutcome, OpenedSlot};
+use crate::store::{Commit, CommitOutcome, Move, MoveOutcome, Renewal, SlotNo, slot_name};
 use crate::worker::{ConnectionId, Delivery, Input, Pay, Pipeline, Released, SettleError, Settlement, Worker, WorkerStatus};
 use bytes::Bytes;
 use futures::FutureExt;
@@ -24,7 +27,7 @@ use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use ilp_oer::{Fulfillment, Timestamp};
 use slab::Slab;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -39,9 +42,6 @@ const LINK_TICK_MS: i64 = 100;
 /// How long a peer may take to say good-bye.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
 
-/// How many transfers a stop lists by themselves.
-const LISTED_MAX: usize = 1_000;
-
 /// How a driver ended.
 #[derive(Debug)]
 pub(super) enum Exit {
@@ -53,7 +53,26 @@ pub(super) enum Exit {
 
 pub(super) struct Driver {
     shared: Arc<Shared>,
+    slot: SlotNo,
+    epoch: u64,
     worker: Worker,
+    switch: Switch,
+    ring: Arc<Ring>,
+    /// Workers that we know to be open, each with its epoch.
+    colleagues: BTreeMap<SlotNo, u64>,
+    hub_generation: u64,
+    /// So much waits for some worker that nothing is read.
+    crowded: bool,
+    /// For colleagues, at the end of the turn.
+    outgoing: BTreeMap<SlotNo, Vec<Relay>>,
+    /// Fulfills that colleagues will hear when they can be reached again.
+    unheard: VecDeque<(SlotNo, Relay)>,
+    moving: FuturesUnordered<BoxFuture<'static, (Move, MoveOutcome)>>,
+    mails: FuturesUnordered<BoxFuture<'static, Result<(), (String, String)>>>,
+    lease_until: Instant,
+    renew: Pin<Box<Sleep>>,
+    renewal: Option<BoxFuture<'static, (Instant, Renewal)>>,
+    last_turn: Timestamp,
     connections: Slab<Connection>,
     next_connection: u64,
     /// Connections that are over but for their good-bye.
@@ -94,15 +113,35 @@ struct StopRequest {
 }
 
 impl Driver {
-    pub(super) fn new(shared: Arc<Shared>, mut worker: Worker, opened: &OpenedSlot) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, opened: Opened) -> Self {
+        let Opened { slot, mut worker, found, lease_until } = opened;
         let now = shared.clock.now();
-        let slot = shared.slot.clone();
+        let ring = Arc::<Ring>::default();
+        let mut switch = Switch::new(slot);
+        switch.set_known(shared.slots.iter().copied().chain([slot]));
+        shared.hub.enter(slot, found.epoch, ring.clone());
+        let renew = Box::pin(tokio::time::sleep(shared.lease_time() / 3));
         let mut events_out = EventQueue::new(shared.events.clone());
         worker.take_recovered_events().into_iter().for_each(|event| events_out.push(event));
         Self {
             shared,
+            slot,
+            epoch: found.epoch,
             worker,
-            pipeline: Pipeline::new(slot, opened.epoch),
+            switch,
+            ring,
+            colleagues: BTreeMap::new(),
+            hub_generation: 0,
+            crowded: false,
+            outgoing: BTreeMap::new(),
+            unheard: VecDeque::new(),
+            moving: FuturesUnordered::new(),
+            mails: FuturesUnordered::new(),
+            lease_until,
+            renew,
+            renewal: None,
+            last_turn: now,
+            pipeline: Pipeline::new(slot_name(slot), found.epoch),
             connections: Slab::new(),
             next_connection: 0,
             closing: FuturesUnordered::new(),
@@ -135,8 +174,10 @@ impl Driver {
 
     /// Adds accounts without waiting for anybody's answer: those that the connector was configured with.
     pub(super) fn add_accounts(&mut self) {
-        for config in self.shared.accounts().values() {
-            self.inputs.push(Input::AddAccount { config: config.clone(), reply: u64::MAX });
+        let accounts: Vec<_> = self.shared.accounts().values().cloned().collect();
+        for (config, row) in accounts {
+            self.switch.set_account(&config.id, &row);
+            self.inputs.push(Input::AddAccount { config, row, reply: u64::MAX });
         }
     }
 
@@ -144,7 +185,9 @@ impl Driver {
     pub(super) async fn run(&mut self, commands: &mut mpsc::Receiver<Command>) -> Exit {
         let exit = std::future::poll_fn(|cx| self.turn(cx, commands)).await;
         if let Exit::Poisoned(cause) = &exit {
-            self.shared.notices.send(Notice::Restarted { cause: cause.clone() });
+            self.shared.hub.leave(self.slot, self.epoch);
+            let slot = slot_name(self.slot).to_string();
+            self.shared.notices.send(Notice::Restarted { slot, cause: cause.clone() });
         }
         self.close_all().await;
         exit
@@ -152,10 +195,17 @@ impl Driver {
 
     fn turn(&mut self, cx: &mut Context<'_>, commands: &mut mpsc::Receiver<Command>) -> Poll<Exit> {
         self.ready.register(cx.waker());
+        self.ring.register(cx.waker());
         let now = self.shared.clock.now();
+        self.last_turn = now;
+        if let Err(cause) = self.keep_lease(cx) {
+            return Poll::Ready(Exit::Poisoned(cause));
+        }
+        self.take_ring(now);
         let commands_left = self.take_commands(cx, commands, now);
         self.serve_connections(now);
         self.take_received(cx);
+        self.take_answers(cx);
         while let Poll::Ready(Some(())) = self.closing.poll_next_unpin(cx) {}
         if self.link_tick <= now {
             self.tick_links(now);
@@ -164,6 +214,7 @@ impl Driver {
             Ok(()) => {}
             Err(cause) => return Poll::Ready(Exit::Poisoned(cause)),
         }
+        self.send_relays();
         self.flush();
         self.events_out.poll(cx);
         if let Some(exit) = self.check_stop() {
@@ -206,10 +257,11 @@ impl Driver {
                 self.pays.insert(id, reply);
                 self.inputs.push(Input::Pay(Pay { id, destination, amount, condition, expires_at, data }));
             }
-            Command::AddAccount { config, reply } => {
+            Command::AddAccount { config, row, reply } => {
                 let id = self.number();
                 self.replies.insert(id, reply);
-                self.inputs.push(Input::AddAccount { config: *config, reply: id });
+                self.switch.set_account(&config.id, &row);
+                self.inputs.push(Input::AddAccount { config: *config, row: *row, reply: id });
             }
             Command::RemoveAccount { id, write_off, reply } => {
                 let number = self.number();
@@ -292,7 +344,14 @@ impl Driver {
 
     fn check_stop(&mut self) -> Option<Exit> {
         let stop = self.stop.as_ref()?;
-        let drained = self.worker.in_flight() == 0 && self.pipeline.is_empty() && self.inputs.is_empty();
+        let quiet = self.worker.in_flight() == 0 && self.worker.moves_under_way() == 0 && self.worker.parked() == 0;
+        let idle = quiet && self.pipeline.is_empty() && self.inputs.is_empty() && self.ring.is_empty();
+        self.ring.set_idle(idle);
+        // A worker that has nothing left to do may still have connections that a colleague needs.
+        let drained = idle && self.shared.hub.all_idle();
+        if idle && drained {
+            self.shared.hub.wake_all();
+        }
         if !drained && Instant::now() < stop.deadline {
             return None;
         }
@@ -303,6 +362,7 @@ impl Driver {
     }
 
     async fn close_all(&mut self) {
+        self.shared.hub.leave(self.slot, self.epoch);
         let mut connections = std::mem::take(&mut self.connections);
         let close = std::future::poll_fn(|cx| {
             connections.retain(|_, connection| connection.new.transport.poll_close(cx).is_pending());
@@ -315,3 +375,10 @@ impl Driver {
 
 /// What a status request gets.
 pub(super) type StatusReply = (WorkerStatus, Vec<ConnectionStatus>);
+
+impl Drop for Driver {
+    /// Also when its task is aborted.
+    fn drop(&mut self) {
+        self.shared.hub.leave(self.slot, self.epoch);
+    }
+}

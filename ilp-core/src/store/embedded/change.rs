@@ -1,8 +1,9 @@
 //! One transaction: what each batch comes to, and what is written.
 
+use super::accounts::mailbox_of;
 use super::books::Slot;
 use super::frame::{BODY_LEN_MAX, Label, NewBatch, encode_balances};
-use super::schema::{BALANCES, LOG, LogKey, SLOTS};
+use super::schema::{BALANCES, BalanceKey, LOG, LogKey, SLOTS};
 use super::trouble::{Trouble, damaged_balance, structure};
 use super::wire::{Balance, balance_row, read_balance_row, slot_row};
 use crate::AccountId;
@@ -35,9 +36,9 @@ pub(super) struct Applied<'a> {
 /// What to answer.
 #[derive(Debug)]
 pub(super) struct Decision {
-    outcome: CommitOutcome,
+    pub(super) outcome: CommitOutcome,
     /// It is right whatever becomes of the transaction.
-    settled: bool,
+    pub(super) settled: bool,
 }
 
 impl<'a> Change<'a> {
@@ -76,7 +77,30 @@ impl<'a> Change<'a> {
         let slot = Slot { last_seq: batch.seq, first, oldest, stamp: self.stamp, ..*slot };
         self.applied.push(Applied { batch, slot, cuts });
         self.slots.insert(batch.slot.clone(), slot);
+        if let Some(read) = batch.mail_read {
+            self.read_mail(durable, &batch.slot, read);
+        }
         Decision { outcome: CommitOutcome::Durable, settled: false }
+    }
+
+    /// Letters up to this one go.
+    fn read_mail(&mut self, durable: &HashMap<SlotName, Slot>, slot: &str, read: u64) {
+        let mailbox = mailbox_of(slot);
+        let Some(slot) = self.slots.get(&mailbox).or_else(|| durable.get(&mailbox)).copied() else { return };
+        let first = read.saturating_add(1).clamp(slot.first, slot.last_seq.saturating_add(1));
+        self.removed.push((slot.no, slot.oldest, first));
+        self.slots.insert(mailbox, Slot { first, oldest: first, ..slot });
+    }
+
+    /// A slot that nobody asks for by its name: with its first batch it comes into being.
+    pub(super) fn provide(&mut self, durable: &HashMap<SlotName, Slot>, name: &SlotName) -> Slot {
+        if let Some(slot) = self.slots.get(name).or_else(|| durable.get(name)) {
+            return *slot;
+        }
+        let no = durable.values().chain(self.slots.values()).map(|slot| slot.no.saturating_add(1)).max().unwrap_or(0);
+        let slot = Slot { no, epoch: 1, first: 1, oldest: 1, ..Slot::default() };
+        self.slots.insert(name.clone(), slot);
+        slot
     }
 
     pub(super) fn write(&self, transaction: &WriteTransaction) -> Result<(), Trouble> {
@@ -118,28 +142,30 @@ impl<'a> Change<'a> {
 
 /// The balances of all accounts: as they were before, and what has changed.
 struct Balances<'t, 'c> {
-    table: Table<'t, &'static [u8], &'static [u8]>,
-    /// Value, and the slot that set it.
-    changed: HashMap<&'c AccountId, (Option<i128>, u32)>,
+    table: Table<'t, BalanceKey, &'static [u8]>,
+    /// By slot and account.
+    changed: HashMap<(u32, &'c AccountId), Option<i128>>,
 }
 
 impl<'c> Balances<'_, 'c> {
     fn change(&mut self, balances: &'c [(AccountId, Option<i128>)], slot: u32) {
-        self.changed.extend(balances.iter().map(|(id, balance)| (id, (*balance, slot))));
+        self.changed.extend(balances.iter().map(|(id, balance)| ((slot, id), *balance)));
     }
 
-    /// Those that this slot was the last to set, and those that it closes now.
+    /// Those of this slot, and those that it closes now.
     fn all_of(&self, slot: u32, now: &[(AccountId, Option<i128>)]) -> Result<Vec<u8>, Trouble> {
         let mut all = BTreeMap::new();
-        for entry in self.table.iter()? {
+        let least: &[u8] = &[];
+        for entry in self.table.range((slot, least)..(slot.saturating_add(1), least))? {
             let (key, row) = entry?;
-            let (id, balance) = read_balance_row(key.value(), row.value()).ok_or_else(|| damaged_balance(key.value()))?;
-            if balance.slot == slot && !self.changed.contains_key(&id) {
+            let (_, key) = key.value();
+            let (id, balance) = read_balance_row(key, row.value()).ok_or_else(|| damaged_balance(key))?;
+            if !self.changed.contains_key(&(slot, &id)) {
                 all.insert(id, Some(balance.value));
             }
         }
-        let changed = self.changed.iter().filter(|(_, (balance, of))| *of == slot && balance.is_some());
-        all.extend(changed.map(|(id, (balance, _))| ((*id).clone(), *balance)));
+        let changed = self.changed.iter().filter(|((of, _), balance)| *of == slot && balance.is_some());
+        all.extend(changed.map(|((_, id), balance)| ((*id).clone(), *balance)));
         all.extend(now.iter().cloned());
         Ok(encode_balances(all.iter().map(|(id, balance)| (id, *balance))))
     }
@@ -147,11 +173,11 @@ impl<'c> Balances<'_, 'c> {
     fn write(mut self) -> Result<(), Trouble> {
         let mut changed: Vec<_> = self.changed.into_iter().collect();
         // Neighbours in the table are written one after the other.
-        changed.sort_unstable_by_key(|(id, _)| *id);
-        for (id, (balance, slot)) in changed {
+        changed.sort_unstable_by_key(|(key, _)| *key);
+        for ((slot, id), balance) in changed {
             match balance {
-                Some(value) => self.table.insert(id.as_bytes(), &*balance_row(id, Balance { value, slot }))?,
-                None => self.table.remove(id.as_bytes())?,
+                Some(value) => self.table.insert((slot, id.as_bytes()), &*balance_row(id, Balance { value, slot }))?,
+                None => self.table.remove((slot, id.as_bytes()))?,
             };
         }
         Ok(())

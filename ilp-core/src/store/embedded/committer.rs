@@ -1,20 +1,31 @@
 //! The one thread that writes. It takes all that has queued, of all slots, makes it durable together, answers, and goes on with what has
 //! queued meanwhile: the slower the disk, the more each sync carries.
 
+use super::accounts::{Answer, Ask};
 use super::books::Books;
 use super::copy::{Copied, copy};
 use super::error::BooksError;
-use crate::store::{Commit, CommitOutcome, OpenedSlot, SlotName, SlotPicture, StoreError};
+use crate::store::{
+    AccountRow, AccountSetup, Commit, CommitOutcome, Directory, Lease, Leases, Move, MoveOutcome, OpenedSlot, Renewal, SlotName,
+    SlotPicture, StoreError,
+};
+use bytes::Bytes;
 use futures::channel::oneshot::Sender;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 /// What the thread is asked, each with where the answer goes. An answer that nobody waits for any more is dropped.
 pub(super) enum Request {
-    Open(SlotName, Sender<Result<OpenedSlot, StoreError>>),
+    Open(SlotName, Lease, Sender<Result<OpenedSlot, StoreError>>),
+    Renew(SlotName, u64, Lease, Sender<Renewal>),
+    SetUp(AccountSetup, Sender<Result<AccountRow, StoreError>>),
+    Move(Move, Sender<MoveOutcome>),
+    Mail(SlotName, Bytes, Sender<Result<(), StoreError>>),
+    Directory(Sender<Result<Directory, StoreError>>),
     Read(SlotName, Sender<Result<Option<SlotPicture>, StoreError>>),
     Commit(Commit, Sender<CommitOutcome>),
     Backup(PathBuf, Sender<Result<Copied, BooksError>>),
@@ -23,23 +34,47 @@ pub(super) enum Request {
 /// Runs until nobody can ask any more and all that was asked is answered.
 pub(super) fn run(mut books: Books, requests: &Receiver<Request>, queued_bytes: &Arc<AtomicUsize>) {
     let mut readers = Readers::default();
-    let mut batches = Vec::new();
-    let mut askers = Vec::new();
+    let mut queued = Queued::default();
+    let (mut leases, began) = (Leases::default(), Instant::now());
+    // Leases end with the process, as its lock on the file does.
+    let now = || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     while let Ok(first) = requests.recv() {
         for request in std::iter::once(first).chain(requests.try_iter()) {
             match request {
                 Request::Commit(batch, answer) => {
                     queued_bytes.fetch_sub(batch.blob.len(), Ordering::Relaxed);
-                    batches.push(batch);
-                    askers.push(answer);
+                    queued.batches.push(batch);
+                    queued.askers.push(answer);
                 }
+                Request::SetUp(setup, answer) => queued.ask(Ask::SetUp(setup), Asker::SetUp(answer)),
+                Request::Move(request, answer) => queued.ask(Ask::Move(request), Asker::Move(answer)),
+                Request::Mail(slot, letter, answer) => queued.ask(Ask::Mail(slot, letter), Asker::Mail(answer)),
                 // Later commits are decided by the new epoch, earlier ones by the old.
-                Request::Open(slot, answer) => {
-                    commit(&mut books, &mut batches, &mut askers);
-                    match books.take(&slot) {
+                Request::Open(slot, lease, answer) => {
+                    queued.commit(&mut books);
+                    let taken = leases.take(&slot, &lease, now()).map_err(|held_by| StoreError::held(&slot, held_by));
+                    match taken.and_then(|()| books.take(&slot)) {
                         Ok(look) => readers.start(look, answer, |look| look.opened()),
                         Err(error) => drop(answer.send(Err(error))),
                     }
+                }
+                Request::Renew(slot, epoch, lease, answer) => {
+                    let renewal = match books.epoch(&slot) {
+                        now if now == epoch => Renewal::Kept,
+                        epoch => Renewal::Fenced { epoch },
+                    };
+                    if renewal == Renewal::Kept {
+                        leases.renew(&slot, &lease, now());
+                    }
+                    let _ = answer.send(renewal);
+                }
+                Request::Directory(answer) => {
+                    queued.commit(&mut books);
+                    let directory = books.directory().map(|mut directory| {
+                        directory.slots.iter_mut().for_each(|slot| slot.lease = leases.of(&slot.name, now()));
+                        directory
+                    });
+                    let _ = answer.send(directory);
                 }
                 Request::Backup(to, answer) => match books.picture() {
                     Ok(picture) => readers.start(picture, answer, move |picture| copy(picture, &to)),
@@ -52,21 +87,53 @@ pub(super) fn run(mut books: Books, requests: &Receiver<Request>, queued_bytes: 
                 },
             }
         }
-        commit(&mut books, &mut batches, &mut askers);
+        queued.commit(&mut books);
     }
     // They hold the medium, and with it the lock.
     readers.join();
 }
 
-fn commit(books: &mut Books, batches: &mut Vec<Commit>, askers: &mut Vec<Sender<CommitOutcome>>) {
-    if batches.is_empty() {
-        return;
+/// What goes into the next transaction.
+#[derive(Default)]
+struct Queued {
+    batches: Vec<Commit>,
+    askers: Vec<Sender<CommitOutcome>>,
+    asks: Vec<Ask>,
+    ask_askers: Vec<Asker>,
+}
+
+enum Asker {
+    SetUp(Sender<Result<AccountRow, StoreError>>),
+    Move(Sender<MoveOutcome>),
+    Mail(Sender<Result<(), StoreError>>),
+}
+
+impl Queued {
+    fn ask(&mut self, ask: Ask, asker: Asker) {
+        self.asks.push(ask);
+        self.ask_askers.push(asker);
     }
-    let outcomes = books.commit(batches);
-    batches.clear();
-    for (asker, outcome) in askers.drain(..).zip(outcomes) {
-        // Whoever doesn't listen any more doesn't know the outcome, and may ask again.
-        let _ = asker.send(outcome);
+
+    fn commit(&mut self, books: &mut Books) {
+        if self.batches.is_empty() && self.asks.is_empty() {
+            return;
+        }
+        let (outcomes, answers) = books.transact(&self.batches, &self.asks);
+        self.batches.clear();
+        self.asks.clear();
+        for (asker, outcome) in self.askers.drain(..).zip(outcomes) {
+            // Whoever doesn't listen any more doesn't know the outcome, and may ask again.
+            let _ = asker.send(outcome);
+        }
+        for (asker, answer) in self.ask_askers.drain(..).zip(answers) {
+            match (asker, answer) {
+                (Asker::SetUp(asker), Answer::SetUp(answer)) => drop(asker.send(answer)),
+                (Asker::Move(asker), Answer::Move(answer)) => drop(asker.send(answer)),
+                (Asker::Mail(asker), Answer::Mail(answer)) => drop(asker.send(answer)),
+                // Answers are in the order of what was asked.
+                _ => {}
+            }
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Backups: a picture of the books, taken while they are written, and put in their place when they are gone.
 
+use super::accounts::is_reserved;
 use super::books::{Books, Slot};
 use super::error::{BooksError, Damage};
 use super::frame::Piece;
@@ -22,7 +23,7 @@ use std::sync::Arc;
 pub struct Copied {
     /// The slots, each with the number of its last batch.
     pub slots: Vec<(SlotName, u64)>,
-    /// How many accounts have a balance beside the log.
+    /// How many balances slots have beside their logs.
     pub accounts: u64,
     /// How many batches there are.
     pub batches: u64,
@@ -57,7 +58,9 @@ impl Picture {
             while from <= slot.last_seq {
                 from = self.walk(name, slot, from, &mut copied, |_, _| Ok(())).map_err(|trouble| self.error("read", trouble))?;
             }
-            copied.slots.push((name.clone(), slot.last_seq));
+            if !is_reserved(name) {
+                copied.slots.push((name.clone(), slot.last_seq));
+            }
         }
         self.walk_balances(&mut copied, |_, _| Ok(())).map_err(|trouble| self.error("read", trouble))?;
         Ok(copied)
@@ -80,7 +83,9 @@ impl Picture {
                 })?;
                 from = next;
             }
-            copied.slots.push((name.clone(), slot.last_seq));
+            if !is_reserved(name) {
+                copied.slots.push((name.clone(), slot.last_seq));
+            }
         }
         books.write("write", |transaction| {
             set_salt(transaction, self.salt)?;
@@ -136,11 +141,12 @@ impl Picture {
         }
     }
 
-    fn walk_balances(&self, copied: &mut Copied, mut with: impl FnMut(&[u8], &[u8]) -> Result<(), Trouble>) -> Result<(), Trouble> {
+    fn walk_balances(&self, copied: &mut Copied, mut with: impl FnMut((u32, &[u8]), &[u8]) -> Result<(), Trouble>) -> Result<(), Trouble> {
         for entry in self.transaction.open_table(BALANCES)?.iter()? {
             let (key, row) = entry?;
-            read_balance_row(key.value(), row.value()).ok_or_else(|| damaged_balance(key.value()))?;
-            with(key.value(), row.value())?;
+            let (slot, id) = key.value();
+            read_balance_row(id, row.value()).ok_or_else(|| damaged_balance(id))?;
+            with((slot, id), row.value())?;
             copied.accounts = copied.accounts.saturating_add(1);
         }
         Ok(())

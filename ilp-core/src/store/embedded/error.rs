@@ -165,7 +165,7 @@ impl BooksError {
     }
 
     pub(super) fn of_slot(self, slot: &SlotName) -> StoreError {
-        StoreError { slot: slot.to_string(), message: self.to_string(), source: Some(Arc::new(self)) }
+        StoreError { slot: slot.to_string(), message: self.to_string(), held_by: None, source: Some(Arc::new(self)) }
     }
 
     /// The whole chain of causes in one line, for a [`CommitOutcome`](crate::store::CommitOutcome).

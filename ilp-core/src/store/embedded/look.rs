@@ -7,9 +7,9 @@ use super::schema::{BALANCES, LOG, LogKey};
 use super::trouble::{Trouble, damaged_balance, guarded};
 use super::wire::read_balance_row;
 use crate::AccountId;
-use crate::store::{OpenedSlot, SlotName, SlotPicture, StoreError};
+use crate::store::{AccountRow, Letter, OpenedSlot, SlotName, SlotPicture, StoreError};
 use bytes::Bytes;
-use redb::{ReadTransaction, ReadableTable};
+use redb::ReadTransaction;
 
 /// A slot and the balances at one instant; what is committed later doesn't change it. Reading it doesn't hold up anybody.
 pub(super) struct Look {
@@ -17,6 +17,10 @@ pub(super) struct Look {
     pub(super) name: SlotName,
     pub(super) slot: Slot,
     pub(super) place: String,
+    /// Its mailbox, if it ever had a letter.
+    pub(super) mail: Option<Box<Look>>,
+    /// The rows of all accounts at that instant.
+    pub(super) rows: Vec<(AccountId, AccountRow)>,
 }
 
 impl Look {
@@ -27,18 +31,26 @@ impl Look {
 
     /// As [`BalanceStore::read`](crate::store::BalanceStore::read) gives it.
     pub(super) fn picture(&self) -> Result<SlotPicture, StoreError> {
-        let both = || Ok(SlotPicture { slot: self.log()?, balances: self.balances()? });
-        guarded(both).map_err(|trouble| self.error(trouble))
+        let all = || Ok(SlotPicture { slot: self.log()?, balances: self.balances()?, accounts: self.rows.clone() });
+        guarded(all).map_err(|trouble| self.error(trouble))
     }
 
-    fn log(&self) -> Result<OpenedSlot, Trouble> {
+    pub(super) fn log(&self) -> Result<OpenedSlot, Trouble> {
         let Slot { epoch, last_seq, first, no, .. } = self.slot;
         let mut log = Vec::new();
         let mut pieces = self.transaction.open_table(LOG)?.range((no, first, 0)..=(no, last_seq, u16::MAX))?;
         for seq in first..=last_seq {
             log.push(self.batch(seq, &mut pieces)?);
         }
-        Ok(OpenedSlot { epoch, last_seq, log })
+        let mail = self.mail.as_ref().map_or(Ok(Vec::new()), |mailbox| mailbox.letters())?;
+        Ok(OpenedSlot { epoch, last_seq, log, mail })
+    }
+
+    /// What is in it, if it is a mailbox.
+    fn letters(&self) -> Result<Vec<Letter>, Trouble> {
+        let found = self.log()?;
+        let first = self.slot.first;
+        Ok((first..).zip(found.log).map(|(no, content)| Letter { no, content }).collect())
     }
 
     /// The blob of the next batch, which is to be this one.
@@ -65,9 +77,11 @@ impl Look {
 
     fn balances(&self) -> Result<Vec<(AccountId, i128)>, Trouble> {
         let mut balances = Vec::new();
-        for entry in self.transaction.open_table(BALANCES)?.iter()? {
+        let all: &[u8] = &[];
+        for entry in self.transaction.open_table(BALANCES)?.range((self.slot.no, all)..(self.slot.no.saturating_add(1), all))? {
             let (key, value) = entry?;
-            let (id, balance) = read_balance_row(key.value(), value.value()).ok_or_else(|| damaged_balance(key.value()))?;
+            let (_, key) = key.value();
+            let (id, balance) = read_balance_row(key, value.value()).ok_or_else(|| damaged_balance(key))?;
             balances.push((id, balance.value));
         }
         Ok(balances)

@@ -1,5 +1,6 @@
 //! The store that a connector has if it is given no other: a directory with one file, no server.
 
+mod accounts;
 mod backend;
 mod books;
 mod change;
@@ -26,8 +27,12 @@ pub use salvage::{SalvageReport, Salvaged, SalvagedSlot, salvage};
 use self::books::Slot;
 use self::committer::{Request, stopped};
 use self::metrics::Counters;
-use super::{BalanceStore, Commit, CommitOutcome, Durability, FileMedium, Medium, OpenedSlot, SlotName, SlotPicture, StoreError};
+use super::{
+    AccountRow, AccountSetup, BalanceStore, Commit, CommitOutcome, Directory, Durability, FileMedium, Lease, Medium, Move, MoveOutcome,
+    OpenedSlot, Renewal, SlotName, SlotPicture, StoreError,
+};
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::channel::oneshot;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -127,8 +132,36 @@ impl EmbeddedStore {
 
 #[async_trait]
 impl BalanceStore for EmbeddedStore {
-    async fn open(&self, slot: &SlotName) -> Result<OpenedSlot, StoreError> {
-        self.ask(|answer| Request::Open(slot.clone(), answer)).await.map_err(|error| error.of_slot(slot))?
+    async fn open(&self, slot: &SlotName, lease: &Lease) -> Result<OpenedSlot, StoreError> {
+        let asked = self.ask(|answer| Request::Open(slot.clone(), lease.clone(), answer));
+        asked.await.map_err(|error| error.of_slot(slot))?
+    }
+
+    async fn renew(&self, slot: &SlotName, epoch: u64, lease: &Lease) -> Renewal {
+        match self.ask(|answer| Request::Renew(slot.clone(), epoch, lease.clone(), answer)).await {
+            Ok(renewal) => renewal,
+            Err(error) => Renewal::Unknown { cause: error.to_string() },
+        }
+    }
+
+    async fn set_up(&self, account: &AccountSetup) -> Result<AccountRow, StoreError> {
+        let asked = self.ask(|answer| Request::SetUp(account.clone(), answer));
+        asked.await.map_err(|error| error.of_slot(&account.id.name().into()))?
+    }
+
+    async fn make_move(&self, request: &Move) -> MoveOutcome {
+        match self.ask(|answer| Request::Move(request.clone(), answer)).await {
+            Ok(outcome) => outcome,
+            Err(error) => MoveOutcome::Unknown { cause: error.to_string() },
+        }
+    }
+
+    async fn mail(&self, slot: &SlotName, letter: Bytes) -> Result<(), StoreError> {
+        self.ask(|answer| Request::Mail(slot.clone(), letter, answer)).await.map_err(|error| error.of_slot(slot))?
+    }
+
+    async fn directory(&self) -> Result<Directory, StoreError> {
+        self.ask(Request::Directory).await.map_err(|error| error.of_slot(&accounts::accounts_slot()))?
     }
 
     async fn commit(&self, batch: Commit) -> CommitOutcome {

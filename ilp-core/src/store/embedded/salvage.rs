@@ -1,5 +1,6 @@
 //! What can be had of damaged books.
 
+use super::accounts::shown;
 use super::books::{Books, Slot};
 use super::error::BooksError;
 use super::frame::{Body, Label, NewBatch, Piece, decode_balances};
@@ -25,9 +26,9 @@ use std::sync::Arc;
 pub struct SalvageReport {
     /// Why the file's index couldn't be used; then a slot that never had a batch is unknown. `None` if it could.
     pub index: Option<String>,
-    /// Every slot of which anything was found.
+    /// Every slot of which anything was found; in brackets the log of accounts' rows, and mailboxes.
     pub slots: Vec<SalvagedSlot>,
-    /// How many accounts have a balance in the new books: the last one in any batch that was salvaged.
+    /// How many balances slots have in the new books: the last one of each account in any batch of the slot that was salvaged.
     pub accounts: u64,
     /// Bytes of records.
     pub bytes: u64,
@@ -122,8 +123,8 @@ fn index_of(damaged: &Damaged, target: &Target) -> Result<HashMap<SlotName, Slot
 
 struct Salvage<'a> {
     from: &'a dyn Medium,
-    /// The last value of each account, with its stamp and slot.
-    balances: BTreeMap<AccountId, (u64, u32, Option<i128>)>,
+    /// The last value of each account at each slot, with its stamp.
+    balances: BTreeMap<(u32, AccountId), (u64, Option<i128>)>,
     bytes: u64,
 }
 
@@ -151,7 +152,7 @@ impl Salvage<'_> {
                 chain.damaged = Some(row.first);
                 chain.log.clear();
             }
-            report.push(SalvagedSlot { slot: name.clone(), outcome: self.slot(no, name, &chain, books)? });
+            report.push(SalvagedSlot { slot: shown(name), outcome: self.slot(no, name, &chain, books)? });
         }
         Ok(report)
     }
@@ -224,11 +225,12 @@ impl Salvage<'_> {
     fn take_balances(&mut self, no: u32, batch: &Batch, balances: &[u8]) -> Result<(), Trouble> {
         let unreadable = || structure(format!("the balances of batch {} can't be read", batch.seq));
         if batch.all_balances {
-            self.balances.retain(|_, (stamp, slot, _)| *slot != no || *stamp > batch.stamp);
+            self.balances.retain(|(slot, _), (stamp, _)| *slot != no || *stamp > batch.stamp);
         }
         for (id, balance) in decode_balances(balances).ok_or_else(unreadable)? {
-            if self.balances.get(&id).is_none_or(|(stamp, ..)| *stamp < batch.stamp) {
-                self.balances.insert(id, (batch.stamp, no, balance));
+            let key = (no, id);
+            if self.balances.get(&key).is_none_or(|(stamp, _)| *stamp < batch.stamp) {
+                self.balances.insert(key, (batch.stamp, balance));
             }
         }
         Ok(())
@@ -238,9 +240,9 @@ impl Salvage<'_> {
         let mut accounts = 0u64;
         books.write("write", |transaction| {
             let mut table = transaction.open_table(BALANCES)?;
-            for (id, (_, slot, value)) in &self.balances {
+            for ((slot, id), (_, value)) in &self.balances {
                 if let Some(value) = *value {
-                    table.insert(id.as_bytes(), &*balance_row(id, Balance { value, slot: *slot }))?;
+                    table.insert((*slot, id.as_bytes()), &*balance_row(id, Balance { value, slot: *slot }))?;
                     accounts = accounts.saturating_add(1);
                 }
             }

@@ -1,13 +1,13 @@
 //! The tables of the file, and how older files become like that.
 
 use super::trouble::Trouble;
-use super::upgrade::from_1;
+use super::upgrade::{from_1, from_2};
 use crate::store::Medium;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableError, TableHandle, WriteTransaction};
 use std::hash::{BuildHasher, RandomState};
 
 /// The version of everything below.
-pub(super) const SCHEMA: u64 = 2;
+pub(super) const SCHEMA: u64 = 3;
 
 /// Facts about the file: `schema`, and `salt`.
 pub(super) const FACTS: TableDefinition<'_, &str, u64> = TableDefinition::new("facts");
@@ -15,12 +15,13 @@ pub(super) const FACTS: TableDefinition<'_, &str, u64> = TableDefinition::new("f
 pub(super) const LOG: TableDefinition<'_, LogKey, &[u8]> = TableDefinition::new("log-2");
 /// Name: a row.
 pub(super) const SLOTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("slots-2");
-/// An account's id: a row.
-pub(super) const BALANCES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("balances-2");
+/// A slot's number, an account's id: a row.
+pub(super) const BALANCES: TableDefinition<'_, BalanceKey, &[u8]> = TableDefinition::new("balances-3");
 
 pub(super) type LogKey = (u32, u64, u16);
+pub(super) type BalanceKey = (u32, &'static [u8]);
 
-const SCHEMA_FACT: &str = "schema";
+pub(super) const SCHEMA_FACT: &str = "schema";
 const SALT_FACT: &str = "salt";
 
 /// Makes the tables of a new file, upgrades those of an older one, refuses a newer one. Gives the file's salt.
@@ -29,6 +30,7 @@ pub(super) fn check_schema(database: &Database) -> Result<u64, Trouble> {
         Some(SCHEMA) => {}
         None => change(database, make)?,
         Some(1) => change(database, from_1)?,
+        Some(2) => change(database, from_2)?,
         Some(found) if found > SCHEMA => return Err(Trouble::Newer { found, known: SCHEMA }),
         Some(found) => return Err(Trouble::NotBooks(format!("it says that it has schema {found}, which never was"))),
     }

@@ -3,9 +3,9 @@
 
 use super::books::Slot;
 use super::frame::{Label, NewBatch, encode_balances};
-use super::schema::{BALANCES, LOG, SLOTS, make, salt_in};
+use super::schema::{BALANCES, FACTS, LOG, SCHEMA, SCHEMA_FACT, SLOTS, make, salt_in};
 use super::trouble::{Trouble, damaged_balance, structure};
-use super::wire::{Balance, balance_row, slot_row};
+use super::wire::{Balance, balance_row, read_balance_row, slot_row};
 use crate::AccountId;
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
 
@@ -13,6 +13,8 @@ use redb::{ReadableTable, TableDefinition, WriteTransaction};
 const SLOTS_1: TableDefinition<'_, &str, (u64, u64, u64)> = TableDefinition::new("slots");
 /// Slot and batch: the blob.
 const LOG_1: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("log");
+/// An account's id: a row.
+const BALANCES_2: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("balances-2");
 /// An account's id: its balance.
 const BALANCES_1: TableDefinition<'_, &[u8], i128> = TableDefinition::new("balances");
 
@@ -52,6 +54,22 @@ pub(super) fn from_1(transaction: &WriteTransaction) -> Result<(), Trouble> {
     Ok(())
 }
 
+/// Schema 2 had one balance of each account, and the slot that had set it. Since a slot had all of an account, its part of it is that.
+pub(super) fn from_2(transaction: &WriteTransaction) -> Result<(), Trouble> {
+    {
+        let old = transaction.open_table(BALANCES_2)?;
+        let mut new = transaction.open_table(BALANCES)?;
+        for entry in old.iter()? {
+            let (key, row) = entry?;
+            let (_, balance) = read_balance_row(key.value(), row.value()).ok_or_else(|| damaged_balance(key.value()))?;
+            new.insert((balance.slot, key.value()), row.value())?;
+        }
+    }
+    transaction.delete_table(BALANCES_2)?;
+    transaction.open_table(FACTS)?.insert(SCHEMA_FACT, SCHEMA)?;
+    Ok(())
+}
+
 /// Copies the balances; gives them as a batch has them.
 fn balances_of_1(transaction: &WriteTransaction) -> Result<Vec<u8>, Trouble> {
     let (old, mut new) = (transaction.open_table(BALANCES_1)?, transaction.open_table(BALANCES)?);
@@ -59,7 +77,7 @@ fn balances_of_1(transaction: &WriteTransaction) -> Result<Vec<u8>, Trouble> {
     for entry in old.iter()? {
         let (key, value) = entry?;
         let id = AccountId::from_bytes(key.value()).ok_or_else(|| damaged_balance(key.value()))?;
-        new.insert(key.value(), &*balance_row(&id, Balance { value: value.value(), slot: 0 }))?;
+        new.insert((0, key.value()), &*balance_row(&id, Balance { value: value.value(), slot: 0 }))?;
         all.push((id, Some(value.value())));
     }
     Ok(encode_balances(all.iter().map(|(id, balance)| (id, *balance))))

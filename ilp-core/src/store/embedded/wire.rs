@@ -31,7 +31,7 @@ impl<'a> Cursor<'a> {
         Some(taken)
     }
 
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+    pub(super) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         self.take(N)?.try_into().ok()
     }
 
@@ -49,6 +49,10 @@ impl<'a> Cursor<'a> {
 
     pub(super) fn u64(&mut self) -> Option<u64> {
         self.array().map(u64::from_le_bytes)
+    }
+
+    pub(super) fn i128(&mut self) -> Option<i128> {
+        self.array().map(i128::from_le_bytes)
     }
 
     pub(super) fn usize_u32(&mut self) -> Option<usize> {
@@ -76,7 +80,7 @@ pub(super) fn take_balance(cursor: &mut Cursor<'_>) -> Option<(AccountId, Option
     Some((id, balance))
 }
 
-/// An account's balance, and the number of the slot that set it.
+/// What a slot has of an account, and the number of the slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Balance {
     pub(super) value: i128,

@@ -48,8 +48,10 @@ impl Auditor {
                 return differs(format!("{} has {doubts:?} by its log, and states {:?}", account.name, stated.doubts));
             }
             let stored = statement.stored.iter().find(|(name, _)| *name == account.name).map_or(0, |(_, balance)| *balance);
-            if stored != balance {
-                return differs(format!("{} has {balance} by its log, and {stored} beside it", account.name));
+            let hot = ledger.hot(place);
+            if (stored, stated.hot) != (hot, hot) {
+                let stated = stated.hot;
+                return differs(format!("{hot} of {} are hot by its log, {stored} beside it, {stated} are stated", account.name));
             }
         }
         for asset in ledger.assets() {
@@ -182,6 +184,7 @@ fn sums_of(stated: &AccountStatus) -> Sums {
         outgoing_fulfilled: of.outgoing_fulfilled,
         outgoing_unconditional: of.outgoing_unconditional,
         settlements: of.settlements,
+        moved: stated.hot - stated.balance,
     }
 }
 

@@ -14,6 +14,8 @@ pub(super) struct Ledger {
     /// Account numbers of the log.
     pub(super) numbers: BTreeMap<u32, AccountPlace>,
     pub(super) balances: Vec<i128>,
+    /// The number of each account's last move, and whether it is under way.
+    pub(super) moves: Vec<(u64, bool)>,
     /// What each balance is made of.
     pub(super) sums: Vec<Sums>,
     pub(super) doubts: Vec<Doubts>,
@@ -126,6 +128,7 @@ impl Ledger {
             numbers: BTreeMap::new(),
             balances: vec![0; accounts],
             sums: vec![Sums::default(); accounts],
+            moves: vec![(0, false); accounts],
             doubts: vec![Doubts::default(); accounts],
             settlements: BTreeMap::new(),
             new_settlements: BTreeSet::new(),
@@ -155,6 +158,11 @@ impl Ledger {
             OWN => Ok(None),
             no => self.numbers.get(&no).map(|place| Some(*place)).ok_or_else(|| format!("account number {no} was never given out")),
         }
+    }
+
+    /// What the slot may spend.
+    pub(super) fn hot(&self, place: AccountPlace) -> i128 {
+        self.balances[place] + self.sums[place].moved
     }
 
     pub(super) fn add(&mut self, account: Option<AccountPlace>, units: i128) {

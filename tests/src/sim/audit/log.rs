@@ -64,6 +64,18 @@ pub(super) enum Record {
     EventsAcked {
         through: u64,
     },
+    /// A move between cold and hot begins: so much isn't hot any more.
+    MoveBegun {
+        no: u32,
+        n: u64,
+        given: i128,
+    },
+    /// It has ended: so much more is hot.
+    MoveEnded {
+        no: u32,
+        n: u64,
+        drawn: i128,
+    },
     // A snapshot: what stands at its place in the log, said again.
     SnapshotBegun {
         numbers: u32,
@@ -75,6 +87,8 @@ pub(super) enum Record {
         asset: String,
         sums: Sums,
         doubts: Doubts,
+        /// The number of the last move, and whether it is under way.
+        last_move: (u64, bool),
     },
     SettlementKnown {
         no: u32,
@@ -85,6 +99,7 @@ pub(super) enum Record {
         asset: String,
         balance: i128,
         closed_settlements: i128,
+        closed_moves: i128,
     },
     Transfer(Box<Carried>),
     SnapshotEnded,
@@ -99,6 +114,8 @@ pub(super) struct Sums {
     pub(super) outgoing_fulfilled: i128,
     pub(super) outgoing_unconditional: i128,
     pub(super) settlements: i128,
+    /// Drawn, less what was given back.
+    pub(super) moved: i128,
 }
 
 /// How many transfers ended in each of these ways, and what they add up to.
@@ -163,11 +180,21 @@ fn record(rest: &mut Rest<'_>) -> Option<Record> {
             Record::Charged { from, id }
         }
         10 => Record::SnapshotBegun { numbers: rest.u32()?, events_acked: rest.u64()? },
-        11 => {
-            let (no, name) = (rest.u32()?, rest.name()?);
-            Record::Account { no, name, asset: rest.text()?, sums: rest.sums()?, doubts: rest.doubts()? }
+        20 => {
+            let (no, n) = (rest.u32()?, rest.u64()?);
+            Record::MoveBegun { no, n, given: rest.change()??.given }
         }
-        12 => Record::Own { asset: rest.text()?, balance: rest.i128()?, closed_settlements: rest.i128()? },
+        21 => Record::MoveEnded { no: rest.u32()?, n: rest.u64()?, drawn: rest.i128()? },
+        22 => {
+            let (no, name) = (rest.u32()?, rest.name()?);
+            let (asset, sums, doubts) = (rest.text()?, rest.sums()?, rest.doubts()?);
+            let last = rest.u64()?;
+            Record::Account { no, name, asset, sums, doubts, last_move: (last, rest.change()?.is_some()) }
+        }
+        23 => {
+            let (asset, balance, closed_settlements) = (rest.text()?, rest.i128()?, rest.i128()?);
+            Record::Own { asset, balance, closed_settlements, closed_moves: rest.i128()? }
+        }
         13 => {
             let (prepared, [outcome]) = (rest.prepared()?, rest.array()?);
             let (fulfillment, reason) = (rest.array()?, rest.bytes()?.to_vec());
@@ -189,6 +216,11 @@ fn record(rest: &mut Rest<'_>) -> Option<Record> {
         19 => Record::EventsAcked { through: rest.u64()? },
         _ => return None,
     })
+}
+
+/// What a move takes away when it begins.
+struct Change {
+    given: i128,
 }
 
 struct Rest<'a>(&'a [u8]);
@@ -240,6 +272,19 @@ impl<'a> Rest<'a> {
             outgoing_fulfilled: self.i128()?,
             outgoing_unconditional: self.i128()?,
             settlements: self.i128()?,
+            moved: self.i128()?,
+        })
+    }
+
+    fn change(&mut self) -> Option<Option<Change>> {
+        Some(match self.array()? {
+            [0] => None,
+            [1] => {
+                self.array::<36>()?;
+                Some(Change { given: 0 })
+            }
+            [2] => Some(Change { given: self.i128()? }),
+            _ => return None,
         })
     }
 

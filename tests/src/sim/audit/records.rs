@@ -26,6 +26,8 @@ impl Auditor {
                 Record::Claimed => Ok(()),
                 Record::BatchBegun { events } => self.batch_begun(node, events),
                 Record::EventsAcked { through } => self.events_acked(node, through),
+                Record::MoveBegun { no, n, given } => self.moved(node, no, (n, true), -given),
+                Record::MoveEnded { no, n, drawn } => self.moved(node, no, (n, false), drawn),
                 part => self.part_of_snapshot(node, seq, part),
             };
             if let Err((invariant, what)) = fits {
@@ -35,8 +37,8 @@ impl Auditor {
         self.ledgers[node].kept.push_back((seq, batch.blob));
         for (name, balance) in batch.balances {
             let place = self.layout.nodes[node].accounts.iter().position(|account| account.name == name);
-            let is = place.map(|place| self.ledgers[node].balances[place]);
-            if is != Some(balance) {
+            let is = place.map(|place| self.ledgers[node].hot(place));
+            if is != Some(balance) || balance < 0 {
                 let what = format!("batch {seq} leaves {name} with {balance} beside the log, its records make it {is:?}");
                 self.fail(node, Invariant::BalanceFormula, what);
             }
@@ -44,6 +46,16 @@ impl Auditor {
         if let Some(Err((invariant, what))) = batch.cut_below.map(|cut| self.cut(node, seq, cut)) {
             self.fail(node, invariant, format!("batch {seq}: {what}"));
         }
+    }
+
+    /// Moves are numbered without gaps, one after the other.
+    fn moved(&mut self, node: NodeNo, no: u32, (n, begins): (u64, bool), units: i128) -> Fits {
+        let ledger = &mut self.ledgers[node];
+        let place = ledger.numbers.get(&no).copied().ok_or((Invariant::BalanceFormula, format!("there is no account {no}")))?;
+        let before = std::mem::replace(&mut ledger.moves[place], (n, begins));
+        ledger.sums[place].moved += units;
+        let fits = if begins { before == (n - 1, false) } else { before == (n, true) };
+        fits.then_some(()).ok_or((Invariant::BalanceFormula, format!("move {n} of account {no} comes after {before:?}")))
     }
 
     fn account_opened(&mut self, node: NodeNo, seq: u64, no: u32, name: &str, asset: &str) -> Fits {

@@ -21,12 +21,13 @@ impl Auditor {
                     return wrong(format!("the snapshot begins with {what}, the log has {used} and {acked}"));
                 }
             }
-            Record::Account { no, name, asset, sums, doubts } => {
+            Record::Account { no, name, asset, sums, doubts, last_move } => {
                 let Some(place) = ledger.numbers.get(&no).copied() else { return wrong(format!("there is no account number {no}")) };
                 let of = &self.layout.nodes[node].accounts[place];
-                let is = (&of.name, &of.asset, ledger.sums[place], ledger.doubts[place]);
-                if (&name, &asset, sums, doubts) != is {
-                    return wrong(format!("account {no} is told to be {name} ({asset}) with {sums:?} and {doubts:?}, it is {is:?}"));
+                let is = (&of.name, &of.asset, ledger.sums[place], ledger.doubts[place], ledger.moves[place]);
+                if (&name, &asset, sums, doubts, last_move) != is {
+                    let told = format!("{name} ({asset}) with {sums:?}, {doubts:?} and move {last_move:?}");
+                    return wrong(format!("account {no} is told to be {told}, it is {is:?}"));
                 }
                 ledger.account_in[place] = seq;
             }
@@ -37,9 +38,9 @@ impl Auditor {
                     is => return wrong(format!("settlement {id} of account {no} is told to be {amount}, it is {is:?}")),
                 }
             }
-            Record::Own { asset, balance, closed_settlements } => {
+            Record::Own { asset, balance, closed_settlements, closed_moves } => {
                 let is = ledger.own.get(&asset).copied().unwrap_or_default();
-                if (balance, closed_settlements) != (is, 0) {
+                if (balance, closed_settlements, closed_moves) != (is, 0, 0) {
                     let told = format!("{balance} and {closed_settlements} of closed accounts");
                     return wrong(format!("the connector's own {asset} is told to be {told}, it is {is}"));
                 }

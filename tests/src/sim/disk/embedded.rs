@@ -145,7 +145,7 @@ impl EmbeddedDisk {
     pub(super) fn look(&mut self) -> Result<Picture, String> {
         let Some(books) = &mut self.books else { return Ok(Picture::default()) };
         let picture = books.read_slot(&Disk::slot()).map_err(|error| error.to_string())?;
-        let Some(SlotPicture { slot, balances }) = picture else { return Ok(Picture::default()) };
+        let Some(SlotPicture { slot, balances, .. }) = picture else { return Ok(Picture::default()) };
         let balances = balances.into_iter().map(|(id, balance)| (id.name().to_owned(), balance)).collect();
         Ok(Picture { balances, log: Some(slot.log) })
     }

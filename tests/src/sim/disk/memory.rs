@@ -2,7 +2,7 @@
 
 use super::named;
 use futures::FutureExt;
-use ilp_core::store::{BalanceStore, Commit, CommitOutcome, MemoryStore, OpenedSlot};
+use ilp_core::store::{BalanceStore, Commit, CommitOutcome, Lease, MemoryStore, OpenedSlot};
 use std::collections::BTreeMap;
 
 pub(super) const SLOT: &str = "slot";
@@ -35,7 +35,8 @@ impl MemoryDisk {
     pub(in super::super) fn open(&mut self) -> OpenedSlot {
         // What is read is what there is from now on: an opener reads only what is safe.
         self.synced = self.applied;
-        let mut slot = self.memory.open(&SLOT.into()).now_or_never().unwrap().unwrap();
+        let mut slot =
+            self.memory.open(&SLOT.into(), &Lease { holder: "process".into(), address: None, ms: 1 }).now_or_never().unwrap().unwrap();
         let cut = self.cuts.values().max().copied().unwrap_or(1);
         let first = slot.last_seq + 1 - u64::try_from(slot.log.len()).unwrap();
         slot.log.drain(..usize::try_from(cut.saturating_sub(first)).unwrap());

@@ -7,8 +7,9 @@ mod memory;
 use super::fault::FaultKind;
 use super::rng::Rng;
 use embedded::EmbeddedDisk;
-use ilp_core::store::{Commit, OpenedSlot};
-use std::collections::VecDeque;
+use ilp_core::AccountId;
+use ilp_core::store::{AccountRow, Commit, OpenedSlot};
+use std::collections::{BTreeMap, VecDeque};
 
 pub(super) use embedded::Power;
 pub(super) use memory::MemoryDisk;
@@ -23,6 +24,7 @@ pub(super) struct Disk {
     pub(super) slow_until: i64,
     /// Until when nothing can be written.
     pub(super) full_until: i64,
+    pub(super) rows: BTreeMap<AccountId, AccountRow>,
 }
 
 /// What keeps the books.
@@ -40,7 +42,7 @@ impl Disk {
             true => Books::Embedded(Box::default()),
             false => Books::Memory(MemoryDisk::new()),
         };
-        Self { books, unknown: VecDeque::new(), slow_until: i64::MIN, full_until: i64::MIN }
+        Self { books, unknown: VecDeque::new(), slow_until: i64::MIN, full_until: i64::MIN, rows: BTreeMap::new() }
     }
 
     pub(super) fn slot() -> ilp_core::store::SlotName {

@@ -3,12 +3,12 @@
 use super::super::frames::{START, at};
 use bytes::Bytes;
 use ilp_core::link::{Link, LinkCommand, LinkEvent, LinkOutput, PeerProtocol};
-use ilp_core::store::OpenedSlot;
+use ilp_core::store::{AccountRow, AccountSetup, OpenedSlot};
 use ilp_core::worker::{Batch, ConnectionId, Input, Released, Worker, WorkerConfig};
 use ilp_core::{AccountConfig, AccountId, Asset, Authenticator, Limits, Timing, Tokens};
 use ilp_oer::{Address, Fulfillment};
 use ilp_plugins::clp::ClpLink;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// Names a connection; never used twice.
 pub(super) type Place = usize;
@@ -25,6 +25,7 @@ pub(super) struct Node {
     inputs: Vec<Input>,
     held: VecDeque<Batch>,
     log: Vec<(u64, Bytes)>,
+    rows: BTreeMap<AccountId, AccountRow>,
     said: Vec<(Place, Bytes)>,
 }
 
@@ -51,13 +52,14 @@ impl Node {
         let config = WorkerConfig {
             address: Address::new("test.ann").unwrap(),
             slot: 7,
+            deployment: vec![7],
             limits: Limits { unanswered_requests: 64, ..Limits::default() },
             timing: Timing::default(),
             rates: Vec::new(),
             seed: [1; 32],
             events: true,
         };
-        let worker = Worker::open(config.clone(), &OpenedSlot { epoch: 1, last_seq: 0, log: Vec::new() }, at(START)).unwrap();
+        let worker = Worker::open(config.clone(), &OpenedSlot { epoch: 1, ..OpenedSlot::default() }, at(START)).unwrap();
         let mut node = Self {
             worker,
             now: START,
@@ -69,6 +71,7 @@ impl Node {
             inputs: Vec::new(),
             held: VecDeque::new(),
             log: Vec::new(),
+            rows: BTreeMap::new(),
             said: Vec::new(),
         };
         node.add_accounts();
@@ -143,7 +146,7 @@ impl Node {
         (self.inputs, self.said) = (Vec::new(), Vec::new());
         self.config.seed[0] = self.config.seed[0].wrapping_add(1);
         let last_seq = self.log.last().map_or(0, |(seq, _)| *seq);
-        let opened = OpenedSlot { epoch: 1, last_seq, log: self.log.iter().map(|(_, blob)| blob.clone()).collect() };
+        let opened = OpenedSlot { epoch: 1, last_seq, log: self.log.iter().map(|(_, blob)| blob.clone()).collect(), mail: Vec::new() };
         let before = self.worker.status();
         self.worker = Worker::open(self.config.clone(), &opened, at(self.now)).expect("the log can't be read");
         self.add_accounts();
@@ -160,6 +163,7 @@ impl Node {
         for account in &status.accounts {
             assert_eq!(account.totals.balance(), Some(account.balance), "the balance of {} isn't what it is made of", account.id);
             assert!(account.balance >= -account.credit_limit, "{} is below its limit: {}", account.id, account.balance);
+            assert!(account.hot >= 0, "{} of {} are hot", account.hot, account.id);
             assert!(account.totals.incoming_prepared >= 0, "{} holds {}", account.id, account.totals.incoming_prepared);
         }
         for (asset, _) in &status.own {
@@ -173,7 +177,9 @@ impl Node {
 
     fn add_accounts(&mut self) {
         for (reply, config) in (1..).zip(self.accounts.clone()) {
-            self.inputs.push(Input::AddAccount { config, reply });
+            let setup = AccountSetup { id: config.id.clone(), slots: vec![7], key: [0; 16], credit_limit: config.credit_limit };
+            let row = self.rows.entry(setup.id.clone()).or_insert_with(|| AccountRow::new(&setup)).clone();
+            self.inputs.push(Input::AddAccount { config, row, reply });
         }
         let lag = std::mem::take(&mut self.lag);
         self.step();
@@ -201,6 +207,12 @@ impl Node {
                     let n = payment.data.first().copied().unwrap_or(0);
                     self.inputs.push(Input::Received { delivery, result: Ok(Fulfillment::new([n; 32])) });
                 }
+                Released::Move(request) => {
+                    let row = self.rows.get_mut(&request.account).expect("a move of nobody's");
+                    let outcome = row.apply(request.slot, request.n, &request.change);
+                    self.inputs.push(Input::Moved { account: request.account, n: request.n, outcome });
+                }
+                Released::Note { .. } => panic!("there are no colleagues"),
                 Released::Account(_, result) => result.expect("an account isn't taken"),
                 Released::Paid(..) | Released::Settled(..) | Released::Stated(..) | Released::Event(_) => {}
             }
@@ -229,7 +241,7 @@ impl Node {
         let command = match self.tokens.authenticate(&credentials) {
             Some(account) => {
                 let address = self.config.address.join(account.name()).unwrap();
-                self.inputs.push(Input::Connected { connection, account });
+                self.inputs.push(Input::Connected { connection, account, relayed: false });
                 LinkCommand::Accept { address }
             }
             None => LinkCommand::Refuse,
