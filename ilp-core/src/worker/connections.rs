@@ -30,6 +30,7 @@ impl Worker {
             (false, None) => account.connections.insert(0, new),
             (false, Some(old)) => {
                 account.connections.splice(..1, [new]);
+                account.moves.parked.disconnected(old.id);
                 self.connections.remove(&old.id);
                 self.effect(Effect::Close { connection: old.id, reason: "replaced by a newer connection of the account" });
             }
@@ -99,6 +100,7 @@ impl Worker {
             && let Some(account) = self.account_mut(no)
         {
             account.connections.retain(|other| other.id != connection);
+            account.moves.parked.disconnected(connection);
             if !account.connections.is_empty() {
                 self.say_elsewhere(no, connection);
             }

@@ -6,7 +6,9 @@
 //!
 //! One move of an account is on its way at a time, numbered without gaps; a worker that opens the slot asks again for one that it finds
 //! begun, and gets the same answer. A payment for which too little is hot is *parked*: it has no trace in the books yet. When the draw
-//! is decided the payment is looked at again from the start, so that it may still be refused for another reason.
+//! is decided the payment is looked at again from the start, so that it may still be refused for another reason. Others that come in
+//! meanwhile are paid from what is hot, but for the part that the draw was asked for with; and if that has left too little for the one
+//! that waits, it asks again.
 
 use super::batch::{Effect, Note, ReplyId};
 use super::parked::Queue;
@@ -15,7 +17,7 @@ use crate::account::AccountId;
 use crate::record::{AccountNo, Record};
 use crate::refusal::Refusal;
 use crate::store::{AccountRow, LastMove, Move, MoveChange, MoveOutcome, MoveResult, SlotNo};
-use ilp_oer::Timestamp;
+use ilp_oer::{Amount, Timestamp};
 use std::collections::{BTreeMap, VecDeque};
 
 /// What an account earned where nobody spends it goes back at most so often.
@@ -37,10 +39,10 @@ pub(super) struct Moves {
     /// The last move, if the store hasn't answered yet.
     pub(super) under_way: Option<MoveChange>,
     /// The parked payment that it is made for.
-    serial: Option<u64>,
+    purpose: Option<Purpose>,
     /// The cold balance, as the store said last.
     pub(super) cold: i128,
-    /// Payments that wait for a draw, oldest first.
+    /// Payments that wait for a draw.
     pub(super) parked: Queue,
     recall: Option<Recall>,
     recalled_at: Option<Timestamp>,
@@ -73,6 +75,16 @@ pub(super) struct Closing {
     gave: bool,
 }
 
+/// Which payment a draw is made for.
+#[derive(Debug, Clone, Copy)]
+struct Purpose {
+    serial: u64,
+    /// What was hot then, with which the draw was reckoned.
+    hot: i128,
+    /// Kept for the payment.
+    reserved: i128,
+}
+
 #[derive(Debug)]
 struct Recall {
     waiting: Vec<SlotNo>,
@@ -83,6 +95,11 @@ impl Moves {
     /// As a log has it.
     pub(super) fn restored(last: u64, under_way: Option<MoveChange>) -> Self {
         Self { last, under_way, ..Self::default() }
+    }
+
+    /// What is hot, but kept for a parked payment until its draw has been decided.
+    pub(super) fn reserved(&self) -> i128 {
+        self.purpose.map_or(0, |purpose| purpose.reserved)
     }
 
     /// The account isn't closed after all.
@@ -191,11 +208,11 @@ impl Worker {
             // its floor, what is hot belongs there.
             return self.begin(no, MoveChange::Give { amount: hot }, None);
         }
-        if account.moves.recall.as_ref().is_some_and(|recall| recall.until > now && !recall.waiting.is_empty()) {
-            return Ok(());
+        let asking = account.moves.recall.as_ref().is_some_and(|recall| recall.until > now && !recall.waiting.is_empty());
+        if !asking {
+            self.recall_ended(no);
         }
-        self.recall_ended(no);
-        if self.pump(no, now)? {
+        if self.pump(no, asking, now)? || asking {
             return Ok(());
         }
         let Some(account) = self.account(no) else { return Ok(()) };
@@ -253,11 +270,11 @@ impl Worker {
     }
 
     /// Writes a move down, and asks the store for it once that is durable.
-    fn begin(&mut self, no: AccountNo, change: MoveChange, serial: Option<u64>) -> Result<(), WorkerError> {
+    fn begin(&mut self, no: AccountNo, change: MoveChange, purpose: Option<Purpose>) -> Result<(), WorkerError> {
         self.ensure_recorded(no)?;
         let Some(account) = self.account_mut(no) else { return Ok(()) };
         let n = account.moves.last.checked_add(1).ok_or(WorkerError::Inconsistent("too many moves"))?;
-        account.moves.serial = serial;
+        account.moves.purpose = purpose;
         self.record(&Record::MoveBegun { no, n, change })?;
         self.counters.moves = self.counters.moves.saturating_add(1);
         self.ask_for_move(no);
@@ -301,7 +318,7 @@ impl Worker {
 
     fn move_ended(&mut self, no: AccountNo, change: MoveChange, result: MoveResult, now: Timestamp) -> Result<(), WorkerError> {
         let Some(account) = self.account_mut(no) else { return Ok(()) };
-        let serial = account.moves.serial.take();
+        let purpose = account.moves.purpose.take();
         match change {
             MoveChange::Give { .. } => {
                 let owes = account.debt() < 0 && account.moves.recalled_at.is_none_or(|at| now >= at.saturating_add_millis(GIVE_MS));
@@ -319,9 +336,8 @@ impl Worker {
             }
             MoveChange::Draw { .. } => {
                 account.moves.used_at = Some(now);
-                let head = account.moves.parked.front().map(|parked| parked.serial);
-                if let Some(head) = head.filter(|head| serial == Some(*head)) {
-                    self.draw_decided(no, head, result.enough, now)?;
+                if let Some(purpose) = purpose {
+                    self.draw_decided(no, purpose, result, now)?;
                 }
             }
             MoveChange::Close => self.close_here(no)?,
@@ -329,41 +345,68 @@ impl Worker {
         Ok(())
     }
 
-    /// The draw for the oldest parked payment: the store's word is final, but that what others can spare is asked for once.
-    fn draw_decided(&mut self, no: AccountNo, serial: u64, enough: bool, now: Timestamp) -> Result<(), WorkerError> {
-        if enough {
-            if let Some(head) = self.account_mut(no).and_then(|account| account.moves.parked.pop_front()) {
-                self.admit_parked(no, head, now)?;
-            }
-            return Ok(());
+    /// The draw for a parked payment: the store's word is final, but that what others can spare is asked for once.
+    fn draw_decided(&mut self, no: AccountNo, purpose: Purpose, result: MoveResult, now: Timestamp) -> Result<(), WorkerError> {
+        if result.enough {
+            return self.draw_granted(no, purpose, result.moved, now);
         }
         let (colleagues, own) = (self.colleagues.clone(), self.config.slot);
         let Some(account) = self.account_mut(no) else { return Ok(()) };
-        let Some(head) = account.moves.parked.front_mut().filter(|head| head.serial == serial) else { return Ok(()) };
-        let again_at = account.moves.recalled_at.map(|at| at.saturating_add_millis(RECALL_EVERY_MS)).filter(|at| *at > now);
-        if let Some(until) = again_at.filter(|_| !head.recalled && !colleagues.is_empty()) {
+        let moves = &mut account.moves;
+        // It may be gone: refused since it was late.
+        let Some(parked) = moves.parked.get_mut(purpose.serial) else { return Ok(()) };
+        let (amount, recalled) = (parked.amount(), parked.recalled);
+        if recalled || colleagues.is_empty() {
+            let available = moves.cold.saturating_add(account.credit_limit).saturating_add(account.hot());
+            self.refuse_hopeless(no, amount, available, colleagues.is_empty(), now);
+            return Ok(());
+        }
+        moves.parked.set_aside(purpose.serial);
+        if moves.recall.is_some() {
+            // They are just being asked, not for it, but for the same.
+            return Ok(());
+        }
+        if let Some(until) = moves.recalled_at.map(|at| at.saturating_add_millis(RECALL_EVERY_MS)).filter(|at| *at > now) {
             // Colleagues were asked only just now. It waits for its turn, with nobody to wait for.
-            account.moves.recall = Some(Recall { waiting: vec![own], until });
+            moves.recall = Some(Recall { waiting: vec![own], until });
             return Ok(());
         }
-        if !head.recalled && !colleagues.is_empty() {
-            head.recalled = true;
-            account.moves.recalled_at = Some(now);
-            account.moves.recall = Some(Recall { waiting: colleagues.clone(), until: now.saturating_add_millis(RECALL_MS) });
-            let id = account.id.clone();
-            for to in colleagues {
-                self.effect(Effect::Note { to, account: id.clone(), note: Note::Recall });
-            }
-            return Ok(());
-        }
-        let available = account.moves.cold.saturating_add(account.credit_limit).saturating_add(account.hot());
-        let (id, parallelism) = (account.id.clone(), account.id.parallelism());
-        if let Some(head) = account.moves.parked.pop_front() {
-            let needed = i128::from(head.amount().get()).saturating_mul(parallelism.into());
-            let refusal = Refusal::InsufficientBalance { account: id, available, needed, parallelism };
-            self.refuse(head.connection, head.request, no, head.amount(), refusal, now);
+        moves.parked.recalled_for(amount);
+        moves.recalled_at = Some(now);
+        moves.recall = Some(Recall { waiting: colleagues.clone(), until: now.saturating_add_millis(RECALL_MS) });
+        let id = account.id.clone();
+        for to in colleagues {
+            self.effect(Effect::Note { to, account: id.clone(), note: Note::Recall });
         }
         Ok(())
+    }
+
+    /// There was enough. Unless what the draw was reckoned with was spent since, and too little is left for the rule: then it is asked again.
+    fn draw_granted(&mut self, no: AccountNo, purpose: Purpose, moved: i128, now: Timestamp) -> Result<(), WorkerError> {
+        let Some(account) = self.account_mut(no) else { return Ok(()) };
+        let Some(parked) = account.moves.parked.take(purpose.serial) else { return Ok(()) };
+        let hot = account.hot();
+        let needed = i128::from(parked.amount().get()).saturating_mul(account.id.parallelism().into());
+        let available = account.moves.cold.saturating_add(account.credit_limit).saturating_add(hot);
+        let spent = hot < purpose.hot.saturating_add(moved);
+        if let Some((parked, ..)) = self.try_parked(no, parked, !spent || available >= needed, now)?
+            && let Some(account) = self.account_mut(no)
+        {
+            account.moves.parked.put(parked);
+        }
+        Ok(())
+    }
+
+    /// There isn't enough for so much: refuses every payment that needs as much, and for which everybody was asked.
+    fn refuse_hopeless(&mut self, no: AccountNo, least: Amount, available: i128, nobody_to_ask: bool, now: Timestamp) {
+        let Some(account) = self.account_mut(no) else { return };
+        let hopeless = account.moves.parked.take_hopeless(least, nobody_to_ask);
+        let (id, parallelism) = (account.id.clone(), account.id.parallelism());
+        for parked in hopeless {
+            let needed = i128::from(parked.amount().get()).saturating_mul(parallelism.into());
+            let refusal = Refusal::InsufficientBalance { account: id.clone(), available, needed, parallelism };
+            self.refuse_parked(no, &parked, refusal, now);
+        }
     }
 
     fn recall_ended(&mut self, no: AccountNo) {
@@ -372,18 +415,21 @@ impl Worker {
         }
     }
 
-    /// Decides parked payments, oldest first, up to the first one that needs a draw. `true` if that has begun.
-    fn pump(&mut self, no: AccountNo, now: Timestamp) -> Result<bool, WorkerError> {
-        while let Some(head) = self.account_mut(no).and_then(|account| account.moves.parked.pop_front()) {
-            let serial = head.serial;
-            let Some((head, needed, least)) = self.try_parked(no, head, now)? else { continue };
+    /// Decides parked payments, oldest first, up to the first one that needs a draw. `true` if that has begun. `asking`: colleagues are
+    /// being asked for what they can spare, and those that wait for that aren't looked at.
+    fn pump(&mut self, no: AccountNo, asking: bool, now: Timestamp) -> Result<bool, WorkerError> {
+        while let Some(next) = self.account_mut(no).and_then(|account| account.moves.parked.take_next(asking)) {
+            let Some((next, needed, least)) = self.try_parked(no, next, false, now)? else { continue };
             let Some(account) = self.account_mut(no) else { return Ok(false) };
             let share = match u32::try_from(account.moves.slots.len()).unwrap_or(u32::MAX) {
                 0 | 1 => 1,
                 slots => slots.saturating_mul(2),
             };
-            account.moves.parked.push_front(head);
-            self.begin(no, MoveChange::Draw { needed, least, share }, Some(serial))?;
+            let hot = account.hot();
+            let reserved = hot.min(next.amount().get().into()).max(0);
+            let purpose = Purpose { serial: next.serial, hot, reserved };
+            account.moves.parked.put(next);
+            self.begin(no, MoveChange::Draw { needed, least, share }, Some(purpose))?;
             return Ok(true);
         }
         Ok(false)

@@ -21,12 +21,12 @@ struct NextHop {
 }
 
 impl Worker {
-    /// Decides a request: known, in the books, refused, or in want of a draw. `granted`: the store has decided that there is enough for it.
+    /// Decides a transfer: known, in the books, refused, or in want of a draw; and tells whoever asked. `granted`: the store has decided
+    /// that there is enough for it.
     pub(super) fn judge(
         &mut self,
         no: AccountNo,
-        connection: ConnectionId,
-        request: RequestId,
+        askers: &[(ConnectionId, RequestId)],
         transfer: Incoming,
         granted: bool,
         now: Timestamp,
@@ -39,7 +39,7 @@ impl Worker {
             Incoming::Unconditional { id, amount, payload, .. } => (*id, digest_of(*amount, None, payload)),
         };
         if let Some(index) = self.incoming.get(&(no, id)).copied() {
-            self.repeated(connection, request, index, digest, now);
+            self.repeated(askers, index, digest, now);
             return Ok(Verdict::Decided);
         }
         let admitted = match &transfer {
@@ -49,7 +49,7 @@ impl Worker {
         let hop = match admitted {
             Ok(hop) => hop,
             Err(refusal) => {
-                self.refuse(connection, request, no, transfer.amount(), refusal, now);
+                self.refuse_all(askers, no, transfer.amount(), refusal, now);
                 return Ok(Verdict::Decided);
             }
         };
@@ -57,7 +57,7 @@ impl Worker {
             Ok(None) => {}
             Ok(Some((needed, least))) => return Ok(Verdict::Wants { transfer, needed, least }),
             Err(refusal) => {
-                self.refuse(connection, request, no, transfer.amount(), refusal, now);
+                self.refuse_all(askers, no, transfer.amount(), refusal, now);
                 return Ok(Verdict::Decided);
             }
         }
@@ -67,7 +67,7 @@ impl Worker {
             (Incoming::Unconditional { id, amount, expires_at, .. }, _) => self.charge(no, *id, *amount, *expires_at, digest, now)?,
             (Incoming::Prepare(_), None) => return Ok(Verdict::Decided),
         }
-        self.effect(Effect::Answer { connection, request, answer: Answer::Ack });
+        self.answer_all(askers, &Answer::Ack);
         if let (Incoming::Prepare(_), Some(key)) =
             (&transfer, self.incoming.get(&(no, id)).and_then(|index| Some(self.transfer_at(*index)?.key)))
         {
@@ -130,8 +130,8 @@ impl Worker {
         if account.balance < -(SUM_MAX / 2) {
             return Err(Refusal::InsufficientBalance { account: account.id.clone(), available: 0, needed, parallelism });
         }
-        // What is missing from the cold balance comes first.
-        let free = hot.saturating_add(account.debt());
+        // What is missing from the cold balance comes first, and what a draw under way was asked for with.
+        let free = hot.saturating_add(account.debt()).saturating_sub(account.moves.reserved());
         if free >= needed || (granted && free >= amount) {
             return Ok(None);
         }
@@ -181,12 +181,12 @@ impl Worker {
         Ok(())
     }
 
-    fn repeated(&mut self, connection: ConnectionId, request: RequestId, index: u32, digest: [u8; 16], now: Timestamp) {
+    fn repeated(&mut self, askers: &[(ConnectionId, RequestId)], index: u32, digest: [u8; 16], now: Timestamp) {
         let Some(transfer) = self.transfer_at(index) else { return };
         if transfer.digest != digest {
             let reason = Refusal::IdReused.to_packet(&self.config.address, now);
             self.counters.refused = self.counters.refused.saturating_add(1);
-            self.effect(Effect::Answer { connection, request, answer: Answer::Error(reason) });
+            self.answer_all(askers, &Answer::Error(reason));
             return;
         }
         let tag = Tag::of(index, &transfer.key);
@@ -195,9 +195,17 @@ impl Worker {
             // Whoever asks again wants the answer again, on this connection too.
             active.answered_on = None;
         }
-        self.effect(Effect::Answer { connection, request, answer: Answer::Ack });
+        self.answer_all(askers, &Answer::Ack);
         if decided {
-            self.effect(Effect::Answered(tag, Some(connection)));
+            for (connection, _) in askers {
+                self.effect(Effect::Answered(tag, Some(*connection)));
+            }
+        }
+    }
+
+    fn answer_all(&mut self, askers: &[(ConnectionId, RequestId)], answer: &Answer) {
+        for (connection, request) in askers {
+            self.effect(Effect::Answer { connection: *connection, request: *request, answer: answer.clone() });
         }
     }
 
@@ -210,9 +218,21 @@ impl Worker {
         refusal: Refusal,
         now: Timestamp,
     ) {
+        self.refuse_all(&[(connection, request)], no, amount, refusal, now);
+    }
+
+    /// Refuses one transfer, and tells all that asked for it.
+    pub(super) fn refuse_all(
+        &mut self,
+        askers: &[(ConnectionId, RequestId)],
+        no: AccountNo,
+        amount: Amount,
+        refusal: Refusal,
+        now: Timestamp,
+    ) {
         self.counters.refused = self.counters.refused.saturating_add(1);
         let reason = refusal.to_packet(&self.config.address, now);
-        self.effect(Effect::Answer { connection, request, answer: Answer::Error(reason) });
+        self.answer_all(askers, &Answer::Error(reason));
         if self.config.events {
             let from = self.account(no).map(|account| account.id.clone());
             let event = Event::Refused { from, incoming_amount: amount, code: refusal.code().0 };

@@ -91,6 +91,24 @@ fn acked(connection: ConnectionId, out: &[Released]) -> Vec<u32> {
     to(connection, out).into_iter().filter_map(ack).collect()
 }
 
+/// Another connection of alice's, at the colleague.
+fn relayed(bench: &mut Bench) -> ConnectionId {
+    let connection = ConnectionId(1000);
+    bench.input(Input::Connected { connection, account: alice(), relayed: true });
+    connection
+}
+
+/// The same in another request.
+fn said_as(event: &LinkEvent, request: u32) -> LinkEvent {
+    let LinkEvent::Prepare { transfer, .. } = event.clone() else { panic!("not a prepare but {event:?}") };
+    LinkEvent::Prepare { request, transfer }
+}
+
+/// How many requests were refused at a connection.
+fn refused(connection: ConnectionId, out: &[Released]) -> usize {
+    to(connection, out).iter().filter(|command| matches!(command, LinkCommand::Answer { answer: Answer::Error(_), .. })).count()
+}
+
 /// The code and text of the one error to a connection.
 fn why(connection: ConnectionId, out: &[Released]) -> (String, String) {
     let sent = to(connection, out);
@@ -177,31 +195,125 @@ fn several_parked_payments_are_decided_in_the_order_in_which_they_came() {
 }
 
 #[test]
-fn behind_a_payment_that_waits_every_other_of_its_account_waits_and_nobody_elses() {
+fn a_payment_that_fits_does_not_wait_behind_one_that_needs_a_draw() {
     let accounts = vec![(wide("alice", 2, 0), vec![7, OTHER], 100), (account("bob", 0), vec![7], 0), (account("carol", 50), vec![7], 0)];
     let mut bench = shared(accounts, |_| {});
     let ((alice, _), (_, _), (carol, _)) = (bench.connect("alice"), bench.connect("bob"), bench.connect("carol"));
     assert_eq!(acked(alice, &bench.prepare(alice, 1, "test.ann.bob", 1)), [1]);
+    assert_eq!(bench.hot("alice"), 24);
     bench.decides = false;
-    bench.prepare(alice, 2, "test.ann.bob", 30);
-    // There is enough hot for it, but it came later.
-    assert!(bench.hot("alice") >= 2);
-    assert!(bench.prepare(alice, 3, "test.ann.bob", 1).is_empty());
-    assert_eq!(acked(carol, &bench.prepare(carol, 4, "test.ann.bob", 50)), [4]);
-    assert_eq!(acked(alice, &decided(&mut bench)), [2, 3]);
+    bench.prepare(alice, 2, "test.ann.bob", 20);
+    // 20 of what is hot are kept for it, which leaves 4: enough for twice 2.
+    assert_eq!(acked(alice, &bench.prepare(alice, 3, "test.ann.bob", 2)), [3]);
+    assert!(bench.prepare(alice, 4, "test.ann.bob", 2).is_empty(), "twice 2 aren't free any more");
+    assert_eq!(acked(carol, &bench.prepare(carol, 5, "test.ann.bob", 50)), [5]);
+    let out = decided(&mut bench);
+    assert_eq!(acked(alice, &out), [2, 4]);
+    assert_eq!(bench.balance("alice"), -25);
+    whole(&bench, "alice", 100);
 }
 
 #[test]
-fn the_same_payment_twice_is_parked_twice_and_held_once() {
-    let (mut bench, alice, bob) = two(100, 0);
+fn a_draw_whose_ground_was_spent_meanwhile_is_asked_for_again_and_decided_by_what_there_is() {
+    for (cold, admitted) in [(20, false), (25, true)] {
+        let (mut bench, alice, _) = two(164, 0);
+        alone(&mut bench);
+        assert_eq!(acked(alice, &bench.prepare(alice, 1, "test.ann.bob", 1)), [1]);
+        assert_eq!((bench.hot("alice"), bench.cold("alice")), (40, 123));
+        // The colleague has drawn some.
+        bench.rows.get_mut(&self::alice()).unwrap().apply(OTHER, 1, &MoveChange::Give { amount: cold - 123 });
+        bench.decides = false;
+        // Twice 30 are needed, and 40 of it are hot.
+        bench.prepare(alice, 2, "test.ann.bob", 30);
+        assert_eq!(last(&bench).1, MoveChange::Draw { needed: 20, least: 0, share: 4 });
+        // 30 are kept for it, and twice 5 are free.
+        assert_eq!(acked(alice, &bench.prepare(alice, 3, "test.ann.bob", 5)), [3]);
+        let mut out = decided(&mut bench);
+        if !admitted {
+            assert!(to(alice, &out).is_empty(), "55 are left, and 60 were needed");
+            out = decided(&mut bench);
+            assert_eq!(why(alice, &out).0, "T04");
+        } else {
+            assert_eq!(acked(alice, &out), [2]);
+        }
+        assert_eq!(bench.worker.parked(), 0);
+        whole(&bench, "alice", 41 + cold);
+        bench.check_sums();
+    }
+}
+
+#[test]
+fn what_colleagues_are_asked_for_does_not_hold_up_what_needs_less() {
+    let (mut bench, alice, _) = two(40, 0);
+    let out = bench.prepare(alice, 1, "test.ann.bob", 100);
+    assert_eq!(notes(&out), [(OTHER, "alice".into(), Note::Recall)]);
+    // It is drawn and paid while the other one waits.
+    assert_eq!(acked(alice, &bench.prepare(alice, 2, "test.ann.bob", 10)), [2]);
+    assert_eq!(bench.worker.parked(), 1);
+    let out = noted(&mut bench, &self::alice(), Note::Recalled);
+    assert_eq!(why(alice, &out).0, "T04");
+    whole(&bench, "alice", 40);
+}
+
+#[test]
+fn what_needs_as_much_as_one_that_is_refused_after_a_recall_shares_its_answer() {
+    let (mut bench, alice, _) = two(40, 0);
     bench.decides = false;
-    let event = bench.prepare_event(1, "test.ann.bob", 10, 10_000);
-    bench.event(alice, event.clone());
-    bench.event(alice, event);
+    for n in 1..=50 {
+        bench.prepare(alice, n, "test.ann.bob", 100 + u64::from(n));
+    }
+    bench.prepare(alice, 51, "test.ann.bob", 10);
     let out = decided(&mut bench);
-    assert_eq!(acked(alice, &out), [1, 1]);
+    assert_eq!(notes(&out).len(), 1);
+    // The small one isn't held up.
+    assert_eq!(acked(alice, &decided(&mut bench)), [51]);
+    noted(&mut bench, &self::alice(), Note::Recalled);
+    let out = decided(&mut bench);
+    assert_eq!((refused(alice, &out), bench.worker.parked()), (50, 0), "one recall and one draw for all of them");
+    assert_eq!(bench.asked.len(), 3);
+}
+
+#[test]
+fn the_same_payment_again_while_it_waits_is_one_and_everybody_who_asked_is_answered() {
+    let (mut bench, alice, bob) = two(100, 0);
+    let other = relayed(&mut bench);
+    bench.decides = false;
+    let first = bench.prepare_event(1, "test.ann.bob", 10, 10_000);
+    bench.event(alice, first.clone());
+    bench.event(alice, said_as(&first, 2));
+    bench.event(other, said_as(&first, 3));
+    // The same id with something else in it is refused, whatever becomes of the first.
+    let out = bench.event(other, said_as(&bench.prepare_event(1, "test.ann.bob", 11, 10_000), 4));
+    assert_eq!(why(other, &out).0, "F00");
+    assert_eq!(bench.worker.parked(), 1);
+    let out = decided(&mut bench);
+    assert_eq!((acked(alice, &out), acked(other, &out)), (vec![1, 2], vec![3]));
     prepared(bob, &out);
     assert_eq!(bench.balance("alice"), -10);
+}
+
+#[test]
+fn the_same_payment_again_while_it_waits_is_refused_to_everybody_who_asked() {
+    let (mut bench, alice, _) = two(10, 0);
+    let other = relayed(&mut bench);
+    let first = bench.prepare_event(1, "test.ann.bob", 20, 10_000);
+    bench.event(alice, first.clone());
+    bench.event(other, said_as(&first, 2));
+    let out = noted(&mut bench, &self::alice(), Note::Recalled);
+    assert_eq!((why(alice, &out).0, why(other, &out).0), ("T04".into(), "T04".into()));
+}
+
+#[test]
+fn repeats_of_what_waits_take_no_memory_and_none_from_the_limits() {
+    let (mut bench, alice, _) = two(100, 0);
+    bench.decides = false;
+    let first = bench.prepare_event(1, "test.ann.bob", 10, 10_000);
+    for request in 1..=20_000 {
+        assert!(bench.event(alice, said_as(&first, request)).is_empty());
+    }
+    let out = decided(&mut bench);
+    // Eight of them, the last one among them.
+    assert_eq!(acked(alice, &out), [1, 2, 3, 4, 5, 6, 7, 20_000]);
 }
 
 #[test]
