@@ -142,9 +142,18 @@ impl Server {
         RedisStore::connect(self.config()).await.unwrap()
     }
 
-    /// Asks by a connection of its own.
+    /// Asks by a connection of its own. Waits while the server loads what its master has sent, which a replica may do at any time.
     pub(crate) fn ask(&self, words: &[&str]) -> redis::Value {
-        self.try_ask(words).unwrap_or_else(|error| panic!("{words:?}: {error}"))
+        let began = Instant::now();
+        loop {
+            match self.try_ask(words) {
+                Ok(value) => return value,
+                Err(error) if error.to_string().contains("oading") && began.elapsed() < PATIENCE => {
+                    std::thread::sleep(Duration::from_millis(5))
+                }
+                Err(error) => panic!("{words:?}: {error}"),
+            }
+        }
     }
 
     pub(crate) fn try_ask(&self, words: &[&str]) -> redis::RedisResult<redis::Value> {
