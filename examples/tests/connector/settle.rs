@@ -36,6 +36,24 @@ async fn a_settlement_counts_once_whether_the_connector_runs_or_not() {
 }
 
 #[tokio::test]
+async fn what_is_settled_below_zero_at_rest_leaves_nothing_below_zero_that_may_be_spent() {
+    let mut running = Running::start("settle-below", &[]).await;
+    // Something of bob's is in the books, but he has never moved anything.
+    let (code, _, stderr) = running.ask(&["settle", "bob", "+1", "--id", "one"]).await;
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    assert_eq!(running.stop().await, 0);
+    let (code, stdout, stderr) = running.ask(&["settle", "bob", "-700", "--id", "two"]).await;
+    assert!(code == 0 && stdout.contains("its balance is -699 (-0.000699 XRP)"), "{stdout}{stderr}");
+    let (code, stdout, stderr) = running.ask(&["audit"]).await;
+    assert!(code == 0 && stdout.contains("the books are right"), "{stdout}{stderr}");
+    let (code, stdout, _) = running.ask(&["balances"]).await;
+    assert!(code == 0 && stdout.contains("-0.000699 XRP"), "{stdout}");
+    running.start_again().await;
+    running.line_with("is running").await;
+    assert_eq!(balance(&running.audit().await, "bob"), -699);
+}
+
+#[tokio::test]
 async fn what_can_not_be_settled_is_said_before_anything_is_asked() {
     let running = Running::start("settle-wrong", &[]).await;
     for (arguments, code, why) in [

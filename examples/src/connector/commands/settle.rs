@@ -10,10 +10,13 @@ use crate::show::units;
 use async_trait::async_trait;
 use clap::Args;
 use ilp_core::runtime::Connector;
-use ilp_core::store::EmbeddedStore;
-use ilp_core::{IncomingPayment, Receiver, Rejection, SettlementId};
+use ilp_core::store::{BalanceStore, EmbeddedStore};
+use ilp_core::{AccountConfig, IncomingPayment, Receiver, Rejection, SettlementId};
 use ilp_oer::Fulfillment;
 use std::time::Duration;
+
+/// For how long it is waited for what is under way.
+const STOP: Duration = Duration::from_secs(2);
 
 const AFTER_HELP: &str = "\
 The amount is in base units of the account's asset, a whole number with its sign: +2500 if the
@@ -73,12 +76,27 @@ pub(in super::super) fn settle(arguments: SettleArguments) -> Result<Exit, Failu
 /// Takes up the books as a connector would, without letting anybody in.
 fn at_rest(store: EmbeddedStore, account: &str, amount: i128, id: &SettlementId) -> Result<Settled, Failure> {
     block_on(async {
-        let builder = Connector::builder("private.settle").store(store).receiver(Undecided);
+        let builder = Connector::builder("private.settle").store(store.clone()).receiver(Undecided);
         let connector = builder.start().await.map_err(|error| Failure::cannot(super::super::store::in_full(&error)))?;
-        let settled = desk::settle(&connector, account, amount, id.as_str()).await;
-        let _ = connector.stop(Duration::ZERO).await;
-        settled.map_err(|refused: Refused| refused.into())
+        let settled = match set_up(&connector, &store, account).await {
+            Ok(()) => desk::settle(&connector, account, amount, id.as_str()).await.map_err(|refused: Refused| refused.into()),
+            Err(failure) => Err(failure),
+        };
+        // What it has to move is moved, unless payments of which only others know the end keep it waiting.
+        let _ = connector.stop(STOP).await;
+        settled
     })?
+}
+
+/// Makes the account what it was, as the books have it: below zero its balance is the store's business, and an account that isn't configured
+/// moves nothing. One that has no row has never been configured; settling finds that it isn't there.
+async fn set_up(connector: &Connector, store: &EmbeddedStore, account: &str) -> Result<(), Failure> {
+    let directory = store.directory().await.map_err(|error| Failure::cannot(super::super::store::in_full(&error)))?;
+    let Some((id, row)) = directory.accounts.into_iter().find(|(id, row)| id.name() == account && !row.closed) else { return Ok(()) };
+    let status = connector.status().await.map_err(|stopped| Failure::cannot(stopped.to_string()))?;
+    let Some(known) = status.worker.accounts.iter().find(|known| known.id == id) else { return Ok(()) };
+    let config = AccountConfig { credit_limit: row.credit_limit, ..AccountConfig::new(id, known.asset.clone()) };
+    connector.add_account(config).await.map_err(|error| Failure::cannot(error.to_string()))
 }
 
 /// Payments to the connector itself that are held stay so, until whoever takes them runs again.
