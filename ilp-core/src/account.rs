@@ -121,8 +121,8 @@ pub struct AccountConfig {
     pub credit_limit: u64,
     /// The largest single transfer, either way, in base units.
     pub max_packet: u64,
-    /// What its undecided transfers, and likewise those on their way to it, may add up to, in base units. The connector's
-    /// [`Limits::in_flight_value_per_account`](crate::Limits) holds as well.
+    /// What its undecided transfers, and likewise those on their way to it, may add up to at one worker, in base units: of an account that
+    /// several workers serve, each lets so much in. The connector's [`Limits::in_flight_value_per_account`](crate::Limits) holds as well.
     pub max_in_flight: u64,
     /// How its peer speaks.
     pub protocol: PeerProtocol,

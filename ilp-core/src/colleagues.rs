@@ -18,9 +18,8 @@
 use crate::account::AccountId;
 use crate::link::{LinkCommand, LinkEvent, RequestId, SubProtocol};
 use crate::store::{AccountRow, SlotNo};
-use crate::worker::{ConnectionId, Input, Note, letter_of};
+use crate::worker::{ConnectionId, Input, Note};
 use ahash::RandomState;
-use bytes::Bytes;
 use ilp_oer::TransferId;
 use sha2::{Digest, Sha256};
 use slab::Slab;
@@ -80,8 +79,15 @@ pub enum Routed {
     Here(Input),
     /// To a colleague.
     Colleague(SlotNo, Relay),
-    /// To the mailbox of a slot that nobody has open.
-    Mail(SlotNo, Bytes),
+    /// To the mailbox of a slot that nobody has open, as a [letter](crate::worker::letter_of).
+    Mail {
+        /// Which.
+        slot: SlotNo,
+        /// Whose connection it was said on.
+        account: AccountId,
+        /// What.
+        event: LinkEvent,
+    },
     /// Back: the worker that would have to decide about it isn't there. Whoever asked may try again.
     Unanswerable(RequestId),
     /// Nowhere.
@@ -219,10 +225,10 @@ impl Switch {
             | LinkEvent::Transfer { request, .. }
             | LinkEvent::Claim { request, .. }
             | LinkEvent::Message { request, .. } => Routed::Unanswerable(*request),
-            LinkEvent::Fulfill { .. } | LinkEvent::Reject { .. } => {
-                let letter = self.local.get(&connection).and_then(|account| letter_of(account, &event));
-                letter.map_or(Routed::Nobody, |letter| Routed::Mail(owner, letter))
-            }
+            LinkEvent::Fulfill { .. } | LinkEvent::Reject { .. } => match self.local.get(&connection) {
+                Some(account) => Routed::Mail { slot: owner, account: account.clone(), event },
+                None => Routed::Nobody,
+            },
             _ => Routed::Nobody,
         }
     }

@@ -20,6 +20,8 @@ pub struct Listen {
     pub parallelism: u8,
     /// There for `wss`.
     pub tls: Option<ServerTls>,
+    /// What peers call it, if that isn't where it listens: told to those who come to the wrong port.
+    pub public_url: Option<String>,
 }
 
 /// `wss://host:port` or `ws://host:port`.
@@ -49,7 +51,7 @@ pub(super) fn is_loopback(host: &str) -> bool {
     host.parse::<IpAddr>().map_or_else(|_| host.eq_ignore_ascii_case("localhost"), |ip| ip.is_loopback())
 }
 
-const KEYS: [&str; 6] = ["url", "parallelism", "cert", "key", "client_ca", "client_certificates"];
+const KEYS: [&str; 7] = ["url", "public_url", "parallelism", "cert", "key", "client_ca", "client_certificates"];
 const EXAMPLE: &str = "such as wss://0.0.0.0:7443";
 
 /// The second value says whether all entries could be read.
@@ -76,6 +78,7 @@ fn read_one(section: &Section<'_>, context: Context<'_>, problems: &mut Collecto
             .ok()
     });
     let parallelism = section.small("parallelism", problems).map_or(1, |parallelism| parallelism.value.max(1));
+    let public_url = public(section, problems);
     let at = section.at("url");
     let tls = match &url {
         Some(url) if url.tls => Some(tls::server(section, context, problems)),
@@ -85,7 +88,18 @@ fn read_one(section: &Section<'_>, context: Context<'_>, problems: &mut Collecto
         }
         None => None,
     };
-    Some(Located { value: Listen { place: problems.place(&at), url: url?, parallelism, tls: tls.flatten() }, at })
+    Some(Located { value: Listen { place: problems.place(&at), url: url?, parallelism, tls: tls.flatten(), public_url }, at })
+}
+
+fn public(section: &Section<'_>, problems: &mut Collector<'_>) -> Option<String> {
+    let text = section.text("public_url", problems)?;
+    match text.value.parse::<Url>() {
+        Ok(_) => Some(text.value.to_owned()),
+        Err(error) => {
+            problems.error(&text.at, section.say(&format!("public_url is \"{}\": {error}", shown(&Url::public_part(text.value)))));
+            None
+        }
+    }
 }
 
 fn plain(section: &Section<'_>, url: &ListenUrl, at: &Span, problems: &mut Collector<'_>) {

@@ -236,6 +236,11 @@ fn a_wrong_value_is_shown_with_its_place_and_what_it_should_be() {
                 "\"ws://127.0.0.1:7768/name/secret\"",
                 "4:7: error: listen 1: url is \"ws://127.0.0.1:7768\", but a path has no place here",
             ),
+            (
+                "url = \"ws://127.0.0.1:7768\"",
+                "url = \"ws://127.0.0.1:7768\"\npublic_url = \"https://pay.example\"",
+                "5:14: error: listen 1: public_url is \"https://pay.example\": ",
+            ),
             ("\"ws://127.0.0.1:7768\"", "\"ws://127.0.0.1:77680\"", "4:7: error: listen 1: url…whose port must be a number from 0"),
             ("\"bob\"", "\"b.ob\"", "7:8: error: account \"b.ob\": name can't be used: …'.'"),
             ("\"bob\"", "3", "7:8: error: account 1: name must be a text in quotation marks, not an integer"),

@@ -12,7 +12,7 @@ use crate::config::{Config, Listen, Place, Store};
 use crate::show::{self, Table, counted, units};
 use ilp_core::Tokens;
 use ilp_core::runtime::{Connector, ConnectorBuilder, Door, Notice, StartError, StopReport};
-use ilp_core::worker::OpenError;
+use ilp_core::worker::{AccountStatus, OpenError};
 use ilp_plugins::clp::{ClpDialler, ClpListener};
 use std::io::Write;
 use std::path::Path;
@@ -86,6 +86,7 @@ async fn start(config: &Config, file: &Path, tokens: &Arc<Tokens>, log: &Log) ->
     say_places(config, &places, log);
     let connector = builder.start().await.map_err(|error| explain(&error))?;
     let connector = Arc::new(connector);
+    say_slots(config, &connector, log).await;
     #[cfg(unix)]
     let admin = socket.map(|socket| {
         let desk = Desk::new(connector.clone(), store.clone(), watched.clone());
@@ -164,7 +165,9 @@ async fn listen(config: &Config, file: &Path) -> Result<Vec<ClpListener>, String
         })?;
         listeners.push(bound);
     }
-    let places: Vec<_> = config.listen.iter().map(|listen| listen.parallelism).zip(listeners.iter().map(ClpListener::url)).collect();
+    let public =
+        |(listen, listener): (&Listen, &ClpListener)| (listen.parallelism, listen.public_url.clone().unwrap_or_else(|| listener.url()));
+    let places: Vec<_> = config.listen.iter().zip(&listeners).map(public).collect();
     let door = |(listener, listen): (ClpListener, &Listen)| {
         listener.with_door(Door { parallelism: listen.parallelism, others: places.clone().into() })
     };
@@ -195,6 +198,20 @@ fn build(config: &Config, tokens: &Arc<Tokens>) -> ConnectorBuilder {
         builder = builder.rate(rate.clone());
     }
     builder.authenticator(tokens.clone())
+}
+
+/// Accounts keep the slots that they were given, so more workers are of no use to those that were there before.
+async fn say_slots(config: &Config, connector: &Connector, log: &Log) {
+    let Ok(status) = connector.status().await else { return };
+    let could = |account: &AccountStatus| usize::from(account.id.parallelism().min(config.workers));
+    let fewer: Vec<_> =
+        status.worker.accounts.iter().filter(|account| !account.slots.is_empty() && account.slots.len() < could(account)).collect();
+    if let [first, ..] = fewer.as_slice() {
+        let (count, name) = (show::count(u64::try_from(fewer.len()).unwrap_or(u64::MAX)), first.id.name());
+        log.line(format_args!(
+            "{count} accounts, {name} among them, are served by fewer workers than their parallelism would give them now: they keep the slots that they were given when there were fewer workers"
+        ));
+    }
 }
 
 fn say_books(config: &Config, file: &Path, log: &Log) {

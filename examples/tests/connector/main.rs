@@ -12,3 +12,4 @@ mod settle;
 mod starting;
 mod support;
 mod trouble;
+mod workers;

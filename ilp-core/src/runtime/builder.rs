@@ -10,7 +10,7 @@ use crate::auth::{Authenticator, Tokens};
 use crate::event::NumberedEvent;
 use crate::limits::{Limits, Timing};
 use crate::receiver::Receiver;
-use crate::store::{BalanceStore, Directory, Lease, MemoryStore, SlotNo, StoreError, slot_name};
+use crate::store::{BalanceStore, Directory, Lease, MemoryStore, SlotEntry, SlotNo, StoreError, slot_name};
 use crate::worker::{AccountError, OpenError, WorkerConfig};
 use ilp_oer::{Address, InvalidAddress};
 use std::collections::BTreeSet;
@@ -270,11 +270,17 @@ impl ConnectorBuilder {
         let deployment = if self.deployment.is_empty() { slots.clone() } else { self.deployment };
         // Slots that nobody was told to open, but that have books: somebody has to end what is in flight there.
         let found = self.store.directory().await?;
-        let orphans = orphans(&found, &deployment);
-        for slot in &orphans {
+        let (mut adopted, mut later) = (Vec::new(), Vec::new());
+        for (slot, left) in orphans(&found, &deployment) {
+            match left {
+                None => adopted.push(slot),
+                Some(left) => later.push((slot, left)),
+            }
+        }
+        for slot in &adopted {
             self.notices.send(Notice::Adopted { slot: slot_name(*slot).to_string() });
         }
-        slots.extend(orphans);
+        slots.extend(adopted);
         let shared = Arc::new(Shared {
             worker: WorkerConfig {
                 address: address.clone(),
@@ -311,6 +317,9 @@ impl ConnectorBuilder {
             }
         }
         let mut connector = Connector::run(shared, opened);
+        for (slot, left) in later {
+            connector.adopt(slot, left);
+        }
         for account in self.accounts {
             if let Err(error) = connector.add_account(account).await {
                 let _ = connector.stop(Duration::ZERO).await;
@@ -324,11 +333,12 @@ impl ConnectorBuilder {
     }
 }
 
-/// Slots with books that no account may be dealt to any more.
-fn orphans(directory: &Directory, deployment: &[SlotNo]) -> Vec<SlotNo> {
+/// Slots with books that no account may be dealt to any more, each with what is left of its lease.
+fn orphans(directory: &Directory, deployment: &[SlotNo]) -> Vec<(SlotNo, Option<Duration>)> {
     let number = |name: &str| name.strip_prefix("slot-")?.parse::<SlotNo>().ok();
-    let unheld = directory.slots.iter().filter(|slot| slot.lease.is_none() && slot.last_seq > 0);
-    unheld.filter_map(|slot| number(&slot.name)).filter(|slot| !deployment.contains(slot)).collect()
+    let left = |slot: &SlotEntry| slot.lease.as_ref().map(|lease| Duration::from_millis(lease.ms.into()));
+    let with_books = directory.slots.iter().filter(|slot| slot.last_seq > 0);
+    with_books.filter_map(|slot| Some((number(&slot.name)?, left(slot)))).filter(|(slot, _)| !deployment.contains(slot)).collect()
 }
 
 fn first_segment(address: &Address) -> &str {

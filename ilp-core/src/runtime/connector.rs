@@ -3,7 +3,7 @@
 use super::ConnectorBuilder;
 use super::connection::ConnectionStatus;
 use super::driver::{Driver, StatusReply};
-use super::supervisor::{Opened, Shared, supervise};
+use super::supervisor::{Opened, Shared, adopt, supervise};
 use super::transport::{Connections, Endpoint, NewConnection};
 use crate::account::{AccountConfig, AccountId};
 use crate::audit::{Audit, AuditError};
@@ -55,6 +55,15 @@ impl Connector {
             others.spawn(async move { colleagues.run(inbox).await });
         }
         Self { shared, workers, drivers, endpoints: JoinSet::new(), others }
+    }
+
+    /// Takes a slot over that is nobody's, once its lease has ended.
+    pub(super) fn adopt(&mut self, slot: SlotNo, left: Duration) {
+        let (commands, received) = mpsc::channel(COMMANDS_MAX);
+        self.shared.hub.employ(slot, commands.clone());
+        self.shared.hub.set_away(slot, true);
+        self.workers.insert(slot, commands);
+        self.drivers.spawn(adopt(self.shared.clone(), slot, left, received));
     }
 
     /// Starts putting a connector together. `address` is its ILP address, such as `test.ann`.
@@ -137,7 +146,9 @@ impl Connector {
             home = directory.accounts.iter().find(|(other, _)| other == id).and_then(|(_, row)| row.slots.first().copied());
         }
         let home = home.ok_or_else(|| AccountError::Unknown(id.clone()))?;
-        self.workers.get(&home).ok_or_else(|| AccountError::Elsewhere { id: id.clone(), slot: slot_name(home).to_string() })
+        // A slot that is waited for is somebody else's.
+        let ours = self.workers.get(&home).filter(|_| self.shared.hub.commands(home).is_some());
+        ours.ok_or_else(|| AccountError::Elsewhere { id: id.clone(), slot: slot_name(home).to_string() })
     }
 
     /// Books what was settled with an account's holder outside of the connector: `amount`, in the account's base unit, is added to what the
@@ -286,13 +297,15 @@ impl Connector {
         self.shared.hub.close();
         let deadline = Instant::now().checked_add(patience).unwrap_or_else(Instant::now);
         let mut answers = Vec::new();
-        for worker in self.workers.values() {
+        let mut report = StopReport { drained: true, worker: None, in_flight: Vec::new() };
+        // Slots that are only waited for have nothing to drain.
+        for worker in self.workers.keys().filter_map(|slot| self.shared.hub.commands(*slot)) {
             let (reply, answer) = oneshot::channel();
-            if worker.send(Command::Stop { deadline, reply }).await.is_ok() {
-                answers.push(answer);
+            match worker.send(Command::Stop { deadline, reply }).await {
+                Ok(()) => answers.push(answer),
+                Err(_) => report.drained = false,
             }
         }
-        let mut report = StopReport { drained: !answers.is_empty(), worker: None, in_flight: Vec::new() };
         let mut workers = Vec::new();
         for answer in answers {
             match answer.await {
@@ -305,6 +318,7 @@ impl Connector {
             }
         }
         self.workers.clear();
+        self.shared.hub.dismiss();
         while self.drivers.join_next().await.is_some() {}
         self.others.shutdown().await;
         report.worker = WorkerStatus::sum(workers.iter());

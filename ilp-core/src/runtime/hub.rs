@@ -110,6 +110,8 @@ pub(super) struct Hub {
 struct Dealt {
     slots: Vec<SlotNo>,
     next: usize,
+    /// Workers that have connections of it, each with how many.
+    connected: BTreeMap<SlotNo, usize>,
 }
 
 #[derive(Debug)]
@@ -207,6 +209,10 @@ impl Hub {
     /// A worker was opened.
     pub(super) fn enter(&self, slot: SlotNo, epoch: u64, ring: Arc<Ring>) {
         lock(&self.members).insert(slot, Member { epoch, ring });
+        // What its predecessor had is gone.
+        for dealt in lock(&self.dealt).values_mut() {
+            dealt.connected.remove(&slot);
+        }
         self.set_away(slot, false);
         self.present.send_replace(());
         self.change();
@@ -280,6 +286,11 @@ impl Hub {
         self.closed.store(true, Ordering::Release);
     }
 
+    /// Nobody takes commands any more: whoever waits for them stops.
+    pub(super) fn dismiss(&self) {
+        lock(&self.commands).clear();
+    }
+
     /// Any worker, each in its turn: for connections that are nobody's yet.
     pub(super) fn any(&self) -> Option<mpsc::Sender<Command>> {
         let commands = lock(&self.commands);
@@ -324,16 +335,29 @@ impl Hub {
         lock(&self.dealt).remove(account);
     }
 
-    /// The worker for an account's next connection: one of those that serve it, in turn; any if none of them is here.
+    /// The worker for an account's next connection: one of those that serve it, in turn, and first those that have none; any if none of them
+    /// is here.
     pub(super) fn deal(&self, account: &AccountId) -> Option<SlotNo> {
         let here: Vec<_> = lock(&self.members).keys().copied().collect();
         let mut dealt = lock(&self.dealt);
         let dealt = dealt.get_mut(account)?;
         let serving: Vec<_> = dealt.slots.iter().copied().filter(|slot| here.contains(slot)).collect();
-        let from = if serving.is_empty() { here } else { serving };
+        let free: Vec<_> = serving.iter().copied().filter(|slot| !dealt.connected.contains_key(slot)).collect();
+        let from = [free, serving, here].into_iter().find(|slots| !slots.is_empty())?;
         let slot = from.get(dealt.next.checked_rem(from.len())?).copied();
         dealt.next = dealt.next.wrapping_add(1);
         slot
+    }
+
+    /// A worker has a connection of the account, or one less.
+    pub(super) fn connected(&self, account: &AccountId, slot: SlotNo, is: bool) {
+        if let Some(dealt) = lock(&self.dealt).get_mut(account) {
+            let count = dealt.connected.entry(slot).or_default();
+            *count = if is { count.saturating_add(1) } else { count.saturating_sub(1) };
+            if *count == 0 {
+                dealt.connected.remove(&slot);
+            }
+        }
     }
 
     /// Hands a connection over. Gives it back if the worker isn't there.

@@ -18,6 +18,8 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+const HELD: &str = "somebody else has it";
+
 /// What outlives a worker.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -128,10 +130,38 @@ impl Shared {
     }
 }
 
+/// Takes over a slot that is nobody's any more when its lease has ended, and runs it from then on. If it was renewed it is somebody's.
+pub(super) async fn adopt(shared: Arc<Shared>, slot: SlotNo, left: Duration, mut commands: mpsc::Receiver<Command>) {
+    // The store's clock may be a little behind.
+    let after = left.saturating_add(Duration::from_millis(200));
+    if !waits(&mut commands, after).await {
+        return;
+    }
+    let first = match shared.open(slot).await {
+        Ok(opened) => Some(Driver::new(shared.clone(), opened)),
+        Err(StartError::Store(error)) if error.held_by.is_some() => return,
+        Err(_) => None,
+    };
+    shared.notices.send(Notice::Adopted { slot: slot_name(slot).to_string() });
+    supervise(shared, slot, first, commands).await;
+}
+
+/// Waits for a while. Whoever asks meanwhile learns that nobody is there; `false` for whoever wants to stop.
+async fn waits(commands: &mut mpsc::Receiver<Command>, time: Duration) -> bool {
+    let until = Instant::now().checked_add(time).unwrap_or_else(Instant::now);
+    while let Ok(command) = tokio::time::timeout_at(until, commands.recv()).await {
+        if matches!(command, None | Some(Command::Stop { .. })) {
+            return false;
+        }
+    }
+    true
+}
+
 /// Runs workers of a slot one after the other until told to stop.
 pub(super) async fn supervise(shared: Arc<Shared>, slot: SlotNo, mut first: Option<Driver>, mut commands: mpsc::Receiver<Command>) {
     let mut pause = Duration::from_millis(20);
-    let mut told = String::new();
+    // Who starts without the slot has said so.
+    let mut told = if first.is_some() { String::new() } else { HELD.to_owned() };
     loop {
         let mut driver = match first.take() {
             Some(driver) => driver,
@@ -140,7 +170,7 @@ pub(super) async fn supervise(shared: Arc<Shared>, slot: SlotNo, mut first: Opti
                 Err(error) => {
                     shared.hub.set_away(slot, true);
                     let held = matches!(&error, StartError::Store(error) if error.held_by.is_some());
-                    let cause = if held { "somebody else has it".to_owned() } else { error.to_string() };
+                    let cause = if held { HELD.to_owned() } else { error.to_string() };
                     if told != cause {
                         told.clone_from(&cause);
                         let slot = slot_name(slot).to_string();
@@ -149,12 +179,8 @@ pub(super) async fn supervise(shared: Arc<Shared>, slot: SlotNo, mut first: Opti
                             false => Notice::Restarted { slot, cause: format!("the slot can't be opened, trying again: {cause}") },
                         });
                     }
-                    // Whoever asks meanwhile learns that nobody is there; whoever wants to stop can.
-                    let until = Instant::now().checked_add(pause).unwrap_or_else(Instant::now);
-                    while let Ok(command) = tokio::time::timeout_at(until, commands.recv()).await {
-                        if matches!(command, None | Some(Command::Stop { .. })) {
-                            return;
-                        }
+                    if !waits(&mut commands, pause).await {
+                        return;
                     }
                     let most = if held { Duration::from_millis(500) } else { Duration::from_secs(5) };
                     pause = pause.saturating_mul(2).min(most);

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use ilp_core::colleagues::{Arrived, Relay, Routed, Sent, Switch, slots_for};
 use ilp_core::link::{Answer, IncomingPrepare, LinkCommand, LinkEvent, Payload};
 use ilp_core::store::{AccountRow, AccountSetup, Letter, Move, MoveChange, MoveOutcome, SlotNo};
-use ilp_core::worker::{Batch, ConnectionId, Input, Released, Settlement, Worker, WorkerConfig, WorkerStatus};
+use ilp_core::worker::{Batch, ConnectionId, Input, Released, Settlement, Worker, WorkerConfig, WorkerStatus, letter_of};
 use ilp_core::{AccountConfig, AccountError, AccountId, Asset, Limits, Refusal, SettleError};
 use ilp_oer::ilp::{Packet, Payment};
 use ilp_oer::{Address, Amount, Condition, Fulfillment, Timestamp, TransferId};
@@ -400,7 +400,8 @@ impl Farm {
                 let to = self.node_of(slot);
                 self.rings.entry((line.node, to)).or_default().push_back(relay);
             }
-            Routed::Mail(slot, content) => {
+            Routed::Mail { slot, account, event } => {
+                let content = letter_of(&account, &event).unwrap();
                 let to = self.node_of(slot);
                 let node = &mut self.nodes[to];
                 node.letters += 1;

@@ -119,7 +119,7 @@ fn answers_of_next_hops_go_to_the_slot_in_the_id_and_statements_home() {
 fn what_a_slot_that_is_not_open_would_decide_is_left_to_its_mailbox_or_asked_for_again() {
     let (mut switch, at) = switch(1, 1);
     switch.set_open([2, 4]);
-    assert!(matches!(switch.event(at, fulfill(3)), Routed::Mail(3, _)));
+    assert!(matches!(switch.event(at, fulfill(3)), Routed::Mail { slot: 3, .. }));
     let n = (0..).find(|n| matches!(switch.event(at, prepare(transfer_id(*n))), Routed::Unanswerable(1)));
     assert!(n.is_some_and(|n| n < 50));
     // The answer to what it had asked for is nobody's.

@@ -5,7 +5,7 @@ use super::{ADDRESS, Event, LEASE_MS, Stage, Wire, World};
 use ilp_core::colleagues::{Arrived, Relay, Routed, Sent, Switch};
 use ilp_core::link::{Answer, LinkCommand, LinkEvent};
 use ilp_core::store::{Commit, CommitOutcome, SlotNo};
-use ilp_core::worker::{ConnectionId, Input, Pipeline, Released, Worker, WorkerConfig};
+use ilp_core::worker::{ConnectionId, Input, Pipeline, Released, Worker, WorkerConfig, letter_of};
 use ilp_core::{Limits, Refusal, Timing};
 use ilp_oer::{Address, Timestamp};
 use std::collections::BTreeMap;
@@ -386,9 +386,11 @@ impl World {
         match self.units.get_mut(&no).map(|unit| unit.switch.event(connection, event)) {
             Some(Routed::Here(input)) => self.give(no, input),
             Some(Routed::Colleague(slot, relay)) => self.tell(no, slot, relay),
-            Some(Routed::Mail(slot, letter)) => {
+            Some(Routed::Mail { slot, account, event }) => {
                 self.count("letters");
-                self.store.mail(slot, letter);
+                if let Some(letter) = letter_of(&account, &event) {
+                    self.store.mail(slot, letter);
+                }
             }
             Some(Routed::Unanswerable(request)) => {
                 self.count("nobody there");

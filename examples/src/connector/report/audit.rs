@@ -67,7 +67,10 @@ pub struct AccountReport {
     pub held_count: u64,
     /// Since when the oldest of them is held.
     pub oldest_held_since: Option<String>,
-    /// What its holder can still spend; null if the credit limit isn't known, because no connector runs.
+    /// How far the balance may go below zero; null if it isn't known, because no connector runs.
+    #[serde(with = "text_or_null")]
+    pub credit_limit: Option<i128>,
+    /// What its holder can still spend; null if the credit limit isn't known.
     #[serde(with = "text_or_null")]
     pub available: Option<i128>,
     /// Fulfills that its holder refused although it had them in time; charged.
@@ -177,11 +180,9 @@ impl AccountReport {
         }
         self.held_count = self.held_count.saturating_add(other.held_count);
         self.oldest_held_since = self.oldest_held_since.take().into_iter().chain(other.oldest_held_since.clone()).min();
-        // Each slot gives what it knows of: its own part and the limit.
-        self.available = match (self.available, other.available) {
-            (Some(a), Some(b)) => Some(a.max(b)),
-            (a, b) => a.or(b),
-        };
+        // The limit is the account's, not a slot's.
+        self.credit_limit = self.credit_limit.or(other.credit_limit);
+        self.available = self.credit_limit.map(|limit| self.balance.saturating_add(limit).max(0));
         self.stored = match (self.stored, other.stored) {
             (Some(a), Some(b)) => Some(a.saturating_add(b)),
             (a, b) => a.or(b),
@@ -216,6 +217,7 @@ impl From<&AccountAudit> for AccountReport {
             held: account.totals.incoming_prepared,
             held_count: account.held,
             oldest_held_since: account.oldest_held_since.map(|since| since.to_string()),
+            credit_limit: account.credit_limit,
             available: account.available(),
             disputed: account.doubts.disputed.amount,
             unconfirmed: account.doubts.unconfirmed.amount,

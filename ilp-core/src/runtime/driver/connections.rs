@@ -3,6 +3,7 @@
 use super::super::connection::Connection;
 use super::super::hub::Handover;
 use super::super::{NewConnection, Notice};
+use super::others::MAILS_MAX;
 use super::{CLOSE_MAX, Driver, LINK_TICK_MS};
 use crate::account::AccountId;
 use crate::colleagues::{Relay, Routed};
@@ -116,6 +117,7 @@ impl Driver {
         self.pipeline.len() < self.shared.limits.batches_in_flight
             && !self.events_out.is_behind()
             && !self.crowded
+            && self.mails.len() < MAILS_MAX
             && self.worker.events_unacknowledged() < self.shared.limits.events_unacknowledged
     }
 
@@ -158,11 +160,10 @@ impl Driver {
 
     /// What a peer did goes to whoever owns the transfer that it is about.
     fn route(&mut self, id: ConnectionId, event: LinkEvent, now: Timestamp) {
-        self.remember_fulfill(id, &event);
         match self.switch.event(id, event) {
             Routed::Here(input) => self.inputs.push(input),
             Routed::Colleague(slot, relay) => self.tell(slot, relay),
-            Routed::Mail(slot, letter) => self.mail(slot, letter),
+            Routed::Mail { slot, account, event } => self.mail(slot, account, id, event),
             Routed::Unanswerable(request) => {
                 let reason = Refusal::OwnerAway.to_packet(self.worker.address(), now);
                 if let Some(place) = self.place(id) {
@@ -244,6 +245,7 @@ impl Driver {
         self.shared.notices.send(Notice::Connected { account: account.clone(), peer: connection.new.peer.clone() });
         let id = connection.id;
         self.places.push(place);
+        self.shared.hub.connected(&account, self.slot, true);
         let relay = self.switch.connected(id, &account);
         self.tell_all(&relay);
         self.inputs.push(Input::Connected { connection: id, account, relayed: false });
@@ -314,8 +316,11 @@ impl Driver {
             self.tell_all(&relay);
         }
         self.inputs.push(Input::Disconnected { connection: connection.id });
-        let peer = std::mem::take(&mut connection.new.peer);
-        self.shared.notices.send(Notice::Disconnected { account: connection.authenticated.take(), peer, reason });
+        let (account, peer) = (connection.authenticated.take(), std::mem::take(&mut connection.new.peer));
+        if let Some(account) = &account {
+            self.shared.hub.connected(account, self.slot, false);
+        }
+        self.shared.notices.send(Notice::Disconnected { account, peer, reason });
         // Good-byes are for those whose connections may take memory; in a crowd of strangers nobody gets one.
         if self.closing.len() >= self.shared.limits.unauthenticated.saturating_add(self.connections.len()) {
             return;

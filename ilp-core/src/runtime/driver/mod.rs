@@ -5,8 +5,11 @@
 
 mod batches;
 mod connections;
+mod letters;
 mod others;
 
+use self::letters::Letters;
+use self::others::Lost;
 use super::connection::Connection;
 use super::connector::{Command, LISTED_MAX, Stopping};
 use super::events::EventQueue;
@@ -65,10 +68,10 @@ pub(super) struct Driver {
     crowded: bool,
     /// For colleagues, at the end of the turn.
     outgoing: BTreeMap<SlotNo, Vec<Relay>>,
-    /// Fulfills that colleagues will hear when they can be reached again.
-    unheard: VecDeque<(SlotNo, Relay)>,
+    /// To workers that can't be reached.
+    letters: Letters,
     moving: FuturesUnordered<BoxFuture<'static, (Move, MoveOutcome)>>,
-    mails: FuturesUnordered<BoxFuture<'static, Result<(), (String, String)>>>,
+    mails: FuturesUnordered<BoxFuture<'static, Result<(), Lost>>>,
     lease_until: Instant,
     renew: Pin<Box<Sleep>>,
     renewal: Option<BoxFuture<'static, (Instant, Renewal)>>,
@@ -134,7 +137,7 @@ impl Driver {
             hub_generation: 0,
             crowded: false,
             outgoing: BTreeMap::new(),
-            unheard: VecDeque::new(),
+            letters: Letters::default(),
             moving: FuturesUnordered::new(),
             mails: FuturesUnordered::new(),
             lease_until,

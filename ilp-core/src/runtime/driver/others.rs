@@ -2,13 +2,13 @@
 
 use super::super::Notice;
 use super::Driver;
+use crate::account::AccountId;
 use crate::colleagues::{Arrived, Relay};
 use crate::link::LinkEvent;
 use crate::store::{Move, MoveOutcome, Renewal, SlotNo, slot_name};
-use crate::worker::{ConnectionId, Input};
-use bytes::Bytes;
+use crate::worker::{ConnectionId, Input, letter_of};
 use futures::StreamExt;
-use ilp_oer::Timestamp;
+use ilp_oer::{Timestamp, TransferId};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -17,8 +17,17 @@ use tokio::time::Instant;
 const MOVE_AGAIN: Duration = Duration::from_millis(5);
 const MOVE_AGAIN_MAX: Duration = Duration::from_secs(1);
 
-/// Of fulfills that nobody could hear so many are kept, at some 100 bytes each.
-const UNHEARD_MAX: usize = 4_096;
+/// So many letters are on their way at most before peers are read on.
+pub(super) const MAILS_MAX: usize = 1_024;
+
+/// A letter that couldn't be left.
+#[derive(Debug)]
+pub(super) struct Lost {
+    account: AccountId,
+    id: TransferId,
+    slot: String,
+    cause: String,
+}
 
 impl Driver {
     /// Something for a colleague: sent at the end of the turn.
@@ -90,6 +99,11 @@ impl Driver {
         let gone = self.switch.set_open(open.iter().map(|(slot, _)| *slot));
         self.inputs.extend(gone);
         self.outgoing.retain(|slot, _| open.iter().any(|(other, _)| other == slot));
+        if open.iter().any(|(slot, epoch)| self.colleagues.get(slot).is_some_and(|known| known != epoch)) {
+            // Whoever has a slot now knows nothing of what its predecessor had asked for.
+            let same = open.iter().filter(|(slot, epoch)| self.colleagues.get(slot) == Some(epoch)).map(|(slot, _)| *slot);
+            self.inputs.push(Input::Colleagues { slots: same.collect() });
+        }
         for (slot, epoch) in &open {
             self.meet(*slot, *epoch);
         }
@@ -107,33 +121,23 @@ impl Driver {
         if let Arrived::Reply(relays) = self.switch.arrived(slot, Relay::Hello) {
             relays.into_iter().for_each(|relay| self.tell(slot, relay));
         }
-        for (of, relay) in std::mem::take(&mut self.unheard) {
-            match of == slot {
-                true => self.tell(slot, relay),
-                false => self.unheard.push_back((of, relay)),
-            }
+        for relay in self.letters.reached(slot) {
+            self.tell(slot, relay);
         }
     }
 
-    /// A fulfill whose owner can't be reached goes to the slot's mailbox, which is read when the slot is opened. But the owner may be there
-    /// all the while, and only the way to it gone: then it must hear of it before the hold has expired. That it hears of it twice is no harm.
-    pub(super) fn remember_fulfill(&mut self, connection: ConnectionId, event: &LinkEvent) {
-        let LinkEvent::Fulfill { id, .. } = event else { return };
-        let [high, low, ..] = *id.as_bytes();
-        let owner = SlotNo::from_be_bytes([high, low]);
-        if owner == self.slot || self.colleagues.contains_key(&owner) {
+    /// What a peer said of a transfer whose owner isn't open anywhere: it goes to the slot's mailbox, which is read when the slot is opened.
+    pub(super) fn mail(&mut self, slot: SlotNo, account: AccountId, connection: ConnectionId, event: LinkEvent) {
+        let (LinkEvent::Fulfill { id, .. } | LinkEvent::Reject { id, .. }) = event else { return };
+        let Some(letter) = letter_of(&account, &event) else { return };
+        let fulfill = matches!(event, LinkEvent::Fulfill { .. }).then_some(Relay::Event { connection, event });
+        if !self.letters.write(&account, (slot, id), letter.len(), fulfill, &self.shared.limits) {
             return;
         }
-        if self.unheard.len() >= UNHEARD_MAX {
-            self.unheard.pop_front();
-        }
-        self.unheard.push_back((owner, Relay::Event { connection, event: event.clone() }));
-    }
-
-    /// What a peer said of a transfer whose owner isn't open anywhere.
-    pub(super) fn mail(&mut self, slot: SlotNo, letter: Bytes) {
         let (store, name) = (self.shared.store.clone(), slot_name(slot));
-        self.mails.push(Box::pin(async move { store.mail(&name, letter).await.map_err(|error| (name.to_string(), error.to_string())) }));
+        self.mails.push(Box::pin(async move {
+            store.mail(&name, letter).await.map_err(|error| Lost { account, id, slot: name.to_string(), cause: error.to_string() })
+        }));
         self.unpolled = true;
     }
 
@@ -159,7 +163,8 @@ impl Driver {
             self.inputs.push(Input::Moved { account, n, outcome });
         }
         while let Poll::Ready(Some(result)) = self.mails.poll_next_unpin(cx) {
-            if let Err((slot, cause)) = result {
+            if let Err(Lost { account, id, slot, cause }) = result {
+                self.letters.lost(&account, id);
                 self.shared.notices.send(Notice::MailLost { slot, cause });
             }
         }
