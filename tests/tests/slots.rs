@@ -31,6 +31,17 @@ async fn hears(notices: &Notices, what: impl Fn(&Notice) -> bool) {
     }
 }
 
+trait SlotsOpen {
+    /// The slots whose workers answer.
+    async fn slots_open(&self) -> Vec<u16>;
+}
+
+impl SlotsOpen for Connector {
+    async fn slots_open(&self) -> Vec<u16> {
+        self.status().await.unwrap().workers.iter().map(|(slot, _)| *slot).collect()
+    }
+}
+
 fn alice(parallelism: u8) -> AccountConfig {
     AccountConfig::new(AccountId::new(parallelism, "alice").unwrap(), Asset::new("XRP", 6))
 }
@@ -87,6 +98,42 @@ async fn a_slot_whose_lease_is_renewed_is_left_to_whoever_has_it() {
     assert!(matches!(&asked, Err(SettleError::Elsewhere { slot, .. }) if slot == "slot-3"), "{asked:?}");
     assert!(second.stop(Duration::from_secs(5)).await.drained);
     assert!(first.stop(Duration::from_secs(5)).await.drained);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slots_of_a_process_that_died_are_taken_over_and_those_of_one_that_is_started_again_are_not() {
+    let store = MemoryStore::new();
+    let process = |holder: &str, own: u16| {
+        let (builder, notices) = builder(&store, holder);
+        // Longer than a start takes, on a busy machine too.
+        (builder.slots(vec![own]).deployment(vec![0, 1]).standby(true).inherits_after(LEASE * 4), notices)
+    };
+    let (first, first_hears) = process("first", 0);
+    let (second, second_hears) = process("second", 1);
+    let first = first.account(alice(1)).start().await.unwrap();
+    let second = second.account(alice(1)).start().await.unwrap();
+    assert!(second.stop(Duration::from_secs(5)).await.drained);
+    let (again, again_hears) = process("second, again", 1);
+    let again = again.account(alice(1)).start().await.unwrap();
+    assert_eq!(again.slots_open().await, [1], "{:?} {:?}", again_hears.lock().unwrap(), second_hears.lock().unwrap());
+    assert!(!first_hears.lock().unwrap().iter().any(|notice| matches!(notice, Notice::TakenOver { .. })));
+    let began = Instant::now();
+    drop(again);
+    hears(&first_hears, |notice| matches!(notice, Notice::TakenOver { slot } if slot == "slot-1")).await;
+    assert!(began.elapsed() < LEASE * 4, "its lease had ended: nothing else was to be waited for");
+    assert_eq!(first.slots_open().await, [0, 1]);
+    assert!(first.stop(Duration::from_secs(5)).await.drained);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slot_that_nobody_ever_had_is_taken_over_after_a_while() {
+    let (builder, notices) = builder(&MemoryStore::new(), "only");
+    let began = Instant::now();
+    let connector = builder.slots(vec![0]).deployment(vec![0, 1]).inherits_after(LEASE).account(alice(2)).start().await.unwrap();
+    hears(&notices, |notice| matches!(notice, Notice::TakenOver { slot } if slot == "slot-1")).await;
+    assert!(began.elapsed() >= LEASE);
+    assert_eq!(connector.slots_open().await, [0, 1]);
+    assert!(connector.stop(Duration::from_secs(5)).await.drained);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

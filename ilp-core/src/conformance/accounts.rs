@@ -263,7 +263,10 @@ pub(super) async fn a_lease_ends_unless_it_is_renewed(case: &mut Case<'_>) -> Re
     if case.open_as("a", &ann).await.is_ok() {
         return Err("a renewal under an old epoch has ended the lease of the new holder".to_owned());
     }
-    case.durable(&batch("a", second.epoch, 2)).await
+    case.durable(&batch("a", second.epoch, 2)).await?;
+    let given_up = Lease { ms: 0, ..bob };
+    same("the renewal for no time", &case.store.renew(&slot, second.epoch, &given_up).await, &Renewal::Kept)?;
+    case.open_as("a", &ann).await.map(|_| ()).map_err(|error| format!("the lease was given up, but: {error}"))
 }
 
 pub(super) async fn balances_are_each_slots_own(case: &mut Case<'_>) -> Result {

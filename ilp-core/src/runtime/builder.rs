@@ -26,6 +26,7 @@ pub struct ConnectorBuilder {
     slots: Vec<SlotNo>,
     deployment: Vec<SlotNo>,
     standby: bool,
+    inherits_after: Option<Duration>,
     holder: Option<String>,
     reached_at: Option<String>,
     lease: Duration,
@@ -86,6 +87,7 @@ impl ConnectorBuilder {
             slots: vec![0],
             deployment: Vec::new(),
             standby: false,
+            inherits_after: None,
             holder: None,
             reached_at: None,
             lease: Duration::from_secs(10),
@@ -135,6 +137,16 @@ impl ConnectorBuilder {
     /// connector also starts if it can have none at once.
     pub fn standby(mut self, standby: bool) -> Self {
         self.standby = standby;
+        self
+    }
+
+    /// Slots of the [deployment](Self::deployment) that others should open are taken over when nobody has them any more: at once when their
+    /// lease has run out, as a process's that died does; and after `patience` if they were given up in good order or nobody has opened them
+    /// yet, so that a process can be started, and started again. Default: never.
+    ///
+    /// Whoever is started and finds one of its slots taken over needs [`standby`](Self::standby), and gets it when the other one stops.
+    pub fn inherits_after(mut self, patience: Duration) -> Self {
+        self.inherits_after = Some(patience);
         self
     }
 
@@ -268,6 +280,7 @@ impl ConnectorBuilder {
         slots.sort_unstable();
         slots.dedup();
         let deployment = if self.deployment.is_empty() { slots.clone() } else { self.deployment };
+        let of_others: Vec<_> = deployment.iter().copied().filter(|slot| !slots.contains(slot)).collect();
         // Slots that nobody was told to open, but that have books: somebody has to end what is in flight there.
         let found = self.store.directory().await?;
         let (mut adopted, mut later) = (Vec::new(), Vec::new());
@@ -317,6 +330,9 @@ impl ConnectorBuilder {
             }
         }
         let mut connector = Connector::run(shared, opened);
+        if let Some(patience) = self.inherits_after {
+            connector.inherit(&of_others, patience);
+        }
         for (slot, left) in later {
             connector.adopt(slot, left);
         }

@@ -3,7 +3,7 @@
 use super::ConnectorBuilder;
 use super::connection::ConnectionStatus;
 use super::driver::{Driver, StatusReply};
-use super::supervisor::{Opened, Shared, adopt, supervise};
+use super::supervisor::{Opened, Shared, adopt, inherit, supervise};
 use super::transport::{Connections, Endpoint, NewConnection};
 use crate::account::{AccountConfig, AccountId};
 use crate::audit::{Audit, AuditError};
@@ -55,6 +55,19 @@ impl Connector {
             others.spawn(async move { colleagues.run(inbox).await });
         }
         Self { shared, workers, drivers, endpoints: JoinSet::new(), others }
+    }
+
+    /// Takes slots over that others should have, when they don't any more.
+    pub(super) fn inherit(&mut self, slots: &[SlotNo], patience: Duration) {
+        let mut heirs = BTreeMap::new();
+        for slot in slots {
+            let (commands, received) = mpsc::channel(COMMANDS_MAX);
+            self.shared.hub.employ(*slot, commands.clone());
+            self.shared.hub.set_away(*slot, true);
+            self.workers.insert(*slot, commands);
+            heirs.insert(*slot, received);
+        }
+        self.drivers.spawn(inherit(self.shared.clone(), heirs, patience));
     }
 
     /// Takes a slot over that is nobody's, once its lease has ended.

@@ -284,6 +284,13 @@ impl Hub {
 
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Release);
+        self.present.send_replace(());
+    }
+
+    /// Ready when the connector has stopped.
+    pub(super) async fn closed(&self) {
+        let mut present = self.present.subscribe();
+        while !self.is_closed() && present.changed().await.is_ok() {}
     }
 
     /// Nobody takes commands any more: whoever waits for them stops.

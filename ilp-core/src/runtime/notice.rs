@@ -76,6 +76,11 @@ pub enum Notice {
         /// Which.
         slot: String,
     },
+    /// Another process should have the slot, and had it no more: it was taken over.
+    TakenOver {
+        /// Which.
+        slot: String,
+    },
     /// Workers of another process can be reached.
     ColleagueConnected {
         /// The process, as its leases call it.
@@ -129,6 +134,7 @@ impl fmt::Display for Notice {
             Self::Restarted { slot, cause } => write!(f, "the worker of {slot} threw its state away and opens its slot again: {cause}"),
             Self::Standby { slot } => write!(f, "{slot} is somebody else's: waiting for their lease to end"),
             Self::Adopted { slot } => write!(f, "{slot} is nobody's, and was taken over"),
+            Self::TakenOver { slot } => write!(f, "{slot} had nobody any more, and was taken over"),
             Self::ColleagueConnected { holder, peer } => write!(f, "the workers of {holder} can be reached ({peer})"),
             Self::ColleagueDisconnected { holder, reason } => write!(f, "the workers of {holder} can't be reached any more: {reason}"),
             Self::MailLost { slot, cause } => write!(f, "a letter for {slot} could not be left: {cause}"),

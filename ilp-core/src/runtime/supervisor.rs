@@ -16,7 +16,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
+
+/// How often slots of others are looked at: four times a lease, within this.
+const LOOK_MIN: Duration = Duration::from_millis(50);
+const LOOK_MAX: Duration = Duration::from_secs(2);
 
 const HELD: &str = "somebody else has it";
 
@@ -144,6 +149,44 @@ pub(super) async fn adopt(shared: Arc<Shared>, slot: SlotNo, left: Duration, mut
     };
     shared.notices.send(Notice::Adopted { slot: slot_name(slot).to_string() });
     supervise(shared, slot, first, commands).await;
+}
+
+/// Takes over slots that others should have, once nobody has one any more: at once if its lease was seen and has run out, and after `patience`
+/// if it was given up or nobody ever had it, since whoever should have it may be starting. Runs them from then on.
+pub(super) async fn inherit(shared: Arc<Shared>, mut slots: BTreeMap<SlotNo, mpsc::Receiver<Command>>, patience: Duration) {
+    let mut running = JoinSet::new();
+    let mut leases: BTreeMap<SlotNo, Instant> = BTreeMap::new();
+    let mut vacant: BTreeMap<SlotNo, Instant> = BTreeMap::new();
+    let look = shared.lease_time().checked_div(4).unwrap_or_default().clamp(LOOK_MIN, LOOK_MAX);
+    while !slots.is_empty() && tokio::time::timeout(look, shared.hub.closed()).await.is_err() {
+        // A store in trouble is asked again.
+        let Ok(directory) = shared.store.directory().await else { continue };
+        let now = Instant::now();
+        let lease_of = |slot: SlotNo| directory.slots.iter().find(|entry| entry.name == slot_name(slot))?.lease.as_ref();
+        for slot in slots.keys().copied().collect::<Vec<_>>() {
+            if let Some(lease) = lease_of(slot) {
+                vacant.remove(&slot);
+                leases.insert(slot, now.checked_add(Duration::from_millis(lease.ms.into())).unwrap_or(now));
+                continue;
+            }
+            let since = *vacant.entry(slot).or_insert(now);
+            let ran_out = leases.get(&slot).is_some_and(|until| *until <= now);
+            if !ran_out && now.saturating_duration_since(since) < patience {
+                continue;
+            }
+            match shared.open(slot).await {
+                Ok(opened) => {
+                    let Some(commands) = slots.remove(&slot) else { continue };
+                    shared.notices.send(Notice::TakenOver { slot: slot_name(slot).to_string() });
+                    let first = Some(Driver::new(shared.clone(), opened));
+                    running.spawn(supervise(shared.clone(), slot, first, commands));
+                }
+                // Somebody else was faster, or it can't be opened now: looked at again.
+                Err(_) => drop(vacant.remove(&slot)),
+            }
+        }
+    }
+    while running.join_next().await.is_some() {}
 }
 
 /// Waits for a while. Whoever asks meanwhile learns that nobody is there; `false` for whoever wants to stop.

@@ -41,7 +41,7 @@ pub fn slot_name(no: SlotNo) -> SlotName {
 ///   It returns every batch from the last cut on, in order, and every letter that isn't read. Opening a slot nobody ever opened creates it.
 ///   It is refused ([`StoreError::held_by`]) while another holder's lease runs, and then changes nothing; the same holder may open it at
 ///   any time. Leases are measured by the store's own clock. They keep healthy workers apart; what keeps the books right is the epoch.
-/// * [`renew`](Self::renew) lets the lease run anew, iff the epoch is equal.
+/// * [`renew`](Self::renew) lets the lease run anew, iff the epoch is equal. One of 0 milliseconds has ended.
 /// * **[`commit`](Self::commit) is applied iff its epoch equals the slot's and its sequence number is the last one plus one.** Then the
 ///   blob is appended, the balances overwritten and letters up to `mail_read` dropped, all or nothing. `seq ≤ last` with an equal epoch
 ///   changes nothing and answers [`Durable`](CommitOutcome::Durable): so every commit can be repeated, and a caller that doesn't know

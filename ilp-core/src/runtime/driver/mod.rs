@@ -22,7 +22,7 @@ use crate::colleagues::{Relay, Switch};
 use crate::link::LinkEvent;
 use crate::receiver::IncomingPayment;
 use crate::refusal::Refusal;
-use crate::store::{Commit, CommitOutcome, Move, MoveOutcome, Renewal, SlotNo, slot_name};
+use crate::store::{Commit, CommitOutcome, Lease, Move, MoveOutcome, Renewal, SlotNo, slot_name};
 use crate::worker::{ConnectionId, Delivery, Input, Pay, Pipeline, Released, SettleError, Settlement, Worker, WorkerStatus};
 use bytes::Bytes;
 use futures::FutureExt;
@@ -373,6 +373,9 @@ impl Driver {
         });
         let good_byes = std::mem::take(&mut self.closing).collect::<()>();
         let _ = tokio::time::timeout(CLOSE_MAX, futures::future::join(close, good_byes)).await;
+        // Whoever opens the slot next needn't wait until the lease ends. It does if this fails.
+        let none = Lease { ms: 0, ..self.shared.lease.clone() };
+        let _ = tokio::time::timeout(CLOSE_MAX, self.shared.store.renew(&slot_name(self.slot), self.epoch, &none)).await;
     }
 }
 
