@@ -133,7 +133,12 @@ impl RedisConfig {
         Self { ca_file: Some(ca_file.into()), ..self }
     }
 
-    pub(crate) fn check(&self) -> Result<(), RedisError> {
+    /// Whether it makes sense, as far as that can be seen without a server.
+    ///
+    /// # Errors
+    ///
+    /// [`RedisError::Config`].
+    pub fn check(&self) -> Result<(), RedisError> {
         if self.prefix.contains(['{', '}']) {
             return Err(unclear("the prefix has a brace in it: leave it out"));
         }

@@ -97,7 +97,7 @@ fn read_one(section: Section<'_>, context: Context<'_>, own: Option<&Address>, p
     }
     let initial_balance = section.signed("initial_balance", problems);
     let protocol = read_protocol(&section, problems);
-    let token = token::read(&section, context, problems);
+    let token = token::read(&section, "token", context, problems);
     let routes = read_routes(&section, context, problems);
     let dials = section.get("url").map(|url| url.span());
     let dial = read_dial(&section, context, problems);

@@ -11,6 +11,7 @@ mod listen;
 mod place;
 mod problem;
 mod rate;
+mod redis;
 mod section;
 mod store;
 mod tls;
@@ -20,6 +21,7 @@ mod values;
 pub use account::{Account, Dial};
 pub use listen::{Listen, ListenUrl};
 pub use problem::{Place, Problem, Problems, Severity};
+pub use redis::{Colleagues, Process, Redis};
 pub use store::{DIRECTORY, Directory, SOCKET, Socket, Store};
 pub use tls::ServerTls;
 pub use token::Token;
@@ -43,6 +45,8 @@ pub struct Config {
     pub workers: u8,
     /// Where the books are kept.
     pub store: Store,
+    /// Which of several processes this is.
+    pub process: Process,
     /// Where the operator's commands are answered, if they are.
     pub admin: Option<Socket>,
     /// How much of anything peers may use.
@@ -84,8 +88,8 @@ pub fn check(text: &str, file: &Path, variables: Variables<'_>) -> Checked {
     Checked { config: config.filter(|_| problems.is_usable()), problems }
 }
 
-/// Reads no more of a file than where its books and its socket are: for commands that need neither tokens nor certificates.
-pub fn locate(file: &Path) -> Result<(Store, Option<Socket>), Problems> {
+/// Reads no more of a file than where its books and its socket are: for commands that need neither accounts nor certificates.
+pub fn locate(file: &Path, variables: Variables<'_>) -> Result<(Store, Option<Socket>), Problems> {
     let text = match std::fs::read(file).map(String::from_utf8) {
         Ok(Ok(text)) => text,
         Ok(Err(_)) => return Err(unreadable(file, "is not UTF-8 text").problems),
@@ -99,7 +103,7 @@ pub fn locate(file: &Path) -> Result<(Store, Option<Socket>), Problems> {
     let mut others = Collector::new(&text);
     let folder = file.parent().unwrap_or(Path::new(""));
     let top = Section::new(String::new(), 0..0, table.get_ref(), &KEYS, &mut others);
-    let store = store::read(&top, folder, &mut problems);
+    let store = store::read(&top, Context { folder, variables, allow_production: false }, &mut problems);
     let admin = store::read_socket(&top, store.as_ref(), folder, &mut problems);
     // Whether the places can be used shows when they are.
     let list = problems.into_list().into_iter().filter(|problem| problem.severity == Severity::Error).collect::<Vec<_>>();
@@ -140,7 +144,7 @@ fn read(text: &str, folder: &Path, variables: Variables<'_>) -> (Option<Config>,
     (config, list)
 }
 
-const KEYS: [&str; 9] = ["address", "allow_production", "workers", "store", "admin", "limits", "listen", "account", "rate"];
+const KEYS: [&str; 10] = ["address", "allow_production", "workers", "store", "process", "admin", "limits", "listen", "account", "rate"];
 
 /// More than machines have cores that a connector could use.
 const WORKERS_MAX: u8 = 64;
@@ -165,7 +169,9 @@ fn read_top<'t>(table: &'t DeTable<'t>, folder: &Path, variables: Variables<'_>,
         None if top.get("workers").is_some() => None,
         None => Some(1),
     };
-    let store = store::read(&top, folder, problems);
+    let store = store::read(&top, context, problems);
+    let shared = matches!(store, Some(Store::Redis(_)) | None);
+    let process = redis::read_process(&top, workers.unwrap_or(WORKERS_MAX), shared, context, problems);
     let admin = store::read_socket(&top, store.as_ref(), folder, problems);
     let limits = limits::read(&top, problems);
     let (listen, listen_complete) = listen::read(&top, context, problems);
@@ -183,6 +189,7 @@ fn read_top<'t>(table: &'t DeTable<'t>, folder: &Path, variables: Variables<'_>,
         allow_production,
         workers: workers?,
         store: store?,
+        process: process?,
         admin: admin?,
         limits,
         listen: listen.into_iter().map(|listen| listen.value).collect(),

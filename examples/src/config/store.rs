@@ -1,8 +1,9 @@
 //! `[store]` and `[admin]`: where the books are kept, and where the running connector can be asked about them.
 
 use super::problem::{Collector, Place, Span};
+use super::redis::{self, Redis};
 use super::section::Section;
-use super::{place, values};
+use super::{Context, place, values};
 use std::path::{Path, PathBuf};
 
 /// Where the books are kept.
@@ -12,6 +13,8 @@ pub enum Store {
     Memory,
     /// In a directory of this machine.
     Embedded(Directory),
+    /// On a Redis server, for one process or several.
+    Redis(Box<Redis>),
 }
 
 /// A directory of books.
@@ -39,18 +42,27 @@ pub const DIRECTORY: &str = "books";
 pub const SOCKET: &str = "admin.sock";
 
 /// `[store]`, or what goes without saying. `None` was reported.
-pub(super) fn read(top: &Section<'_>, folder: &Path, problems: &mut Collector<'_>) -> Option<Store> {
+pub(super) fn read(top: &Section<'_>, context: Context<'_>, problems: &mut Collector<'_>) -> Option<Store> {
+    let folder = context.folder;
     let default = || (0..0, Directory { path: folder.join(DIRECTORY), place: None });
     let Some(value) = top.get("store") else {
         let (at, directory) = default();
         return check(&at, "", directory, problems);
     };
     let Some(table) = value.get_ref().as_table() else {
-        top.wrong_type("store", "a table: [store] as a line of its own, then kind = \"embedded\" or \"memory\"", value, problems);
+        top.wrong_type(
+            "store",
+            "a table: [store] as a line of its own, then kind = \"embedded\", \"redis\" or \"memory\"",
+            value,
+            problems,
+        );
         return None;
     };
-    let section = Section::new("store".into(), value.span(), table, &["kind", "path"], problems);
-    let kind = section.required_text("kind", "write kind = \"embedded\", or \"memory\" for books that nobody will miss", problems)?;
+    let is_redis = table.get("kind").and_then(|kind| kind.get_ref().as_str()) == Some("redis");
+    let known: Vec<_> = ["kind", "path"].into_iter().chain(is_redis.then_some(redis::KEYS).into_iter().flatten()).collect();
+    let section = Section::new("store".into(), value.span(), table, &known, problems);
+    let hint = "write kind = \"embedded\", \"redis\", or \"memory\" for books that nobody will miss";
+    let kind = section.required_text("kind", hint, problems)?;
     match kind.value {
         "memory" => {
             if section.get("path").is_some() {
@@ -65,15 +77,11 @@ pub(super) fn read(top: &Section<'_>, folder: &Path, problems: &mut Collector<'_
             check(&at, "store: path ", Directory { path, place }, problems)
         }
         "embedded" => check(&section.at, "store: ", default().1, problems),
-        "redis" => {
-            let why = "kind \"redis\" doesn't exist yet: write \"embedded\"";
-            problems.error(&kind.at, section.say(why));
-            None
-        }
+        "redis" => redis::read(&section, context, problems).map(|redis| Store::Redis(Box::new(redis))),
         other => {
             let near = values::nearest(other, &["memory", "embedded", "redis"]);
             let hint = near.map(|near| format!("did you mean \"{near}\"?"));
-            let hint = hint.unwrap_or_else(|| "write \"embedded\", or \"memory\" for books that nobody will miss".into());
+            let hint = hint.unwrap_or_else(|| "write \"embedded\", \"redis\", or \"memory\" for books that nobody will miss".into());
             problems.error(&kind.at, section.say(&format!("kind is \"{}\", which is no store; {hint}", values::shown(other))));
             None
         }
@@ -84,6 +92,8 @@ pub(super) fn read(top: &Section<'_>, folder: &Path, problems: &mut Collector<'_
 pub(super) fn read_socket(top: &Section<'_>, store: Option<&Store>, folder: &Path, problems: &mut Collector<'_>) -> Option<Option<Socket>> {
     let beside = || match store {
         Some(Store::Embedded(directory)) => Some(Socket { path: directory.path.join(SOCKET), place: None }),
+        // Beside the configuration: each process has its own.
+        Some(Store::Redis(_)) => Some(Socket { path: folder.join(SOCKET), place: None }),
         Some(Store::Memory) | None => None,
     };
     let socket = match top.get("admin") {

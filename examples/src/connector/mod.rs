@@ -87,6 +87,7 @@ fn summary(config: &Config, warnings: usize) -> String {
     let store = match &config.store {
         Store::Memory => "books in memory".into(),
         Store::Embedded(directory) => format!("books in {}", directory.path.display()),
+        Store::Redis(redis) => format!("books at {}", redis.url),
     };
     format!(
         "ok: {}, {}, {}, {store}, address {}{}",

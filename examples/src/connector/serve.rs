@@ -8,16 +8,20 @@ use super::signals::Signal;
 use super::store::{OpenedStore, in_full};
 use super::watch::Watched;
 use super::{Exit, Log, Signals};
-use crate::config::{Config, Listen, Place, Store};
+use crate::config::{Config, Listen, Place, Process, Store};
 use crate::show::{self, Table, counted, units};
 use ilp_core::Tokens;
-use ilp_core::runtime::{Connector, ConnectorBuilder, Door, Notice, StartError, StopReport};
+use ilp_core::runtime::{Connector, ConnectorBuilder, Door, Notice, SocketColleagues, StartError, StopReport};
+use ilp_core::store::SlotNo;
 use ilp_core::worker::{AccountStatus, OpenError};
 use ilp_plugins::clp::{ClpDialler, ClpListener};
+use ilp_store_redis::Required;
+use sha2::{Digest, Sha256};
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// How long the stop waits for what operators have asked just before.
 const ADMIN_PATIENCE: Duration = Duration::from_secs(1);
@@ -76,7 +80,8 @@ async fn start(config: &Config, file: &Path, tokens: &Arc<Tokens>, log: &Log) ->
     };
     let watched = Watched::new(store.clone(), log.clone());
     let notices = log.clone();
-    let mut builder = build(config, tokens).store(watched.clone()).on_notice(move |notice| say_notice(&notice, &notices));
+    let (builder, colleagues) = with_colleagues(build(config, tokens), config, &store, file).await?;
+    let mut builder = builder.store(watched.clone()).on_notice(move |notice| say_notice(&notice, &notices));
     let places: Vec<String> = listeners.iter().map(ClpListener::url).collect();
     for listener in listeners {
         builder = builder.endpoint(listener);
@@ -84,6 +89,9 @@ async fn start(config: &Config, file: &Path, tokens: &Arc<Tokens>, log: &Log) ->
     // Before the start, so that what happens on these places comes after them.
     say_books(config, file, log);
     say_places(config, &places, log);
+    if let Some(colleagues) = colleagues {
+        log.line(format_args!("other processes are listened to at {colleagues}"));
+    }
     let connector = builder.start().await.map_err(|error| explain(&error))?;
     let connector = Arc::new(connector);
     say_slots(config, &connector, log).await;
@@ -102,18 +110,45 @@ async fn start(config: &Config, file: &Path, tokens: &Arc<Tokens>, log: &Log) ->
     Ok((running, places))
 }
 
-/// Reads the whole file, so not here.
 async fn open_store(config: &Config, file: &Path) -> Result<OpenedStore, String> {
-    let (store, place) = match &config.store {
-        Store::Memory => (config.store.clone(), None),
-        Store::Embedded(directory) => (config.store.clone(), directory.place),
+    let place = match &config.store {
+        Store::Memory => None,
+        Store::Embedded(directory) => directory.place,
+        Store::Redis(redis) => Some(redis.place),
     };
-    let opened = tokio::task::spawn_blocking(move || OpenedStore::open(&store)).await;
-    match opened {
-        Ok(Ok(store)) => Ok(store),
-        Ok(Err(error)) => Err(format!("{}{}", in_full(&error), at(place, file))),
-        Err(error) => Err(format!("opening the books has broken down: {error}")),
-    }
+    OpenedStore::open(&config.store).await.map_err(|error| format!("{}{}", in_full(&*error), at(place, file)))
+}
+
+/// What a process among several has of its own.
+async fn with_colleagues(
+    builder: ConnectorBuilder,
+    config: &Config,
+    store: &OpenedStore,
+    file: &Path,
+) -> Result<(ConnectorBuilder, Option<String>), String> {
+    let Store::Redis(_) = &config.store else { return Ok((builder, None)) };
+    let all: Vec<SlotNo> = (0..config.workers.into()).collect();
+    let Process { slots, colleagues, lease, inherits_after } = &config.process;
+    let holder = holder()?;
+    let mut builder = builder.slots(slots.clone().unwrap_or_else(|| all.clone())).deployment(all).standby(true);
+    builder = builder.lease(*lease).inherits_after(*inherits_after).holder(&holder);
+    let Some(colleagues) = colleagues else { return Ok((builder, None)) };
+    // Whoever writes less than 32 random bytes was warned.
+    let secret = Zeroizing::new(Sha256::digest(colleagues.secret.as_bytes()).into());
+    let bound = SocketColleagues::bind(&colleagues.listen, secret, Arc::new(store.clone()), &holder).await;
+    let bound = bound.map_err(|error| {
+        format!("the other processes can't be listened to at {}: {error}{}", colleagues.listen, at(Some(colleagues.place), file))
+    })?;
+    let local = bound.local_addr().map_err(|error| error.to_string())?.to_string();
+    let reached_at = colleagues.reached_at.clone().unwrap_or_else(|| local.clone());
+    Ok((builder.colleagues(Arc::new(bound), &reached_at), Some(local)))
+}
+
+/// What the store and the other processes call this one: never the same twice.
+fn holder() -> Result<String, String> {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).map_err(|error| format!("the operating system gives no random numbers: {error}"))?;
+    Ok(format!("{}-{}", std::process::id(), hex::encode(random)))
 }
 
 fn at(place: Option<Place>, file: &Path) -> String {
@@ -223,6 +258,12 @@ fn say_books(config: &Config, file: &Path, log: &Log) {
             file.display()
         )),
         Store::Embedded(directory) => log.line(format_args!("the books are in {}", directory.path.display())),
+        Store::Redis(redis) => {
+            log.line(format_args!("the books are at {}", redis.url));
+            if redis.require == Required::Nothing {
+                log.line("what the Redis server calls written can be lost: require = \"nothing\" promises no better");
+            }
+        }
     }
     match &config.admin {
         Some(socket) => log.line(format_args!("commands are answered at {}", socket.path.display())),

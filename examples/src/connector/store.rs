@@ -4,9 +4,10 @@ use crate::config::Store;
 use async_trait::async_trait;
 use bytes::Bytes;
 use ilp_core::store::{
-    AccountRow, AccountSetup, BalanceStore, BooksError, Commit, CommitOutcome, Directory, Durability, EmbeddedStore, Lease, MemoryStore,
-    Move, MoveOutcome, OpenedSlot, Renewal, SlotName, SlotPicture, StoreError, StoreMetrics,
+    AccountRow, AccountSetup, BalanceStore, Commit, CommitOutcome, Directory, Durability, EmbeddedStore, Lease, MemoryStore, Move,
+    MoveOutcome, OpenedSlot, Renewal, SlotName, SlotPicture, StoreError, StoreMetrics,
 };
+use ilp_store_redis::RedisStore;
 use std::error::Error;
 use std::path::Path;
 
@@ -17,28 +18,36 @@ pub(crate) enum OpenedStore {
     Memory(MemoryStore),
     /// In a directory.
     Embedded(EmbeddedStore),
+    /// On a server.
+    Redis(RedisStore),
 }
 
 impl OpenedStore {
-    /// Opens them, or begins new ones if there are none. Blocks for a time that grows with them.
-    pub(crate) fn open(store: &Store) -> Result<Self, BooksError> {
-        match store {
-            Store::Memory => Ok(Self::Memory(MemoryStore::new())),
-            Store::Embedded(directory) => EmbeddedStore::open(&directory.path).map(Self::Embedded),
-        }
+    /// Opens them, or begins new ones if there are none.
+    pub(crate) async fn open(store: &Store) -> Result<Self, Box<dyn Error + Send + Sync>> {
+        Ok(match store {
+            Store::Memory => Self::Memory(MemoryStore::new()),
+            Store::Embedded(directory) => {
+                let path = directory.path.clone();
+                // Reads the whole file, so not here.
+                Self::Embedded(tokio::task::spawn_blocking(move || EmbeddedStore::open(&path)).await??)
+            }
+            Store::Redis(redis) => Self::Redis(RedisStore::connect(redis.config()?).await?),
+        })
     }
 
     fn inner(&self) -> &dyn BalanceStore {
         match self {
             Self::Memory(store) => store,
             Self::Embedded(store) => store,
+            Self::Redis(store) => store,
         }
     }
 
     /// What the store has done, if it counts.
     pub(crate) fn metrics(&self) -> Option<StoreMetrics> {
         match self {
-            Self::Memory(_) => None,
+            Self::Memory(_) | Self::Redis(_) => None,
             Self::Embedded(store) => Some(store.metrics()),
         }
     }

@@ -91,7 +91,10 @@ impl Desk {
 
     async fn backup(&self, directory: PathBuf) -> Result<Copied, Refused> {
         let OpenedStore::Embedded(store) = &self.store else {
-            return Err(Refused::new(Code::Refused, "books in memory can't be copied: they are gone when the connector ends"));
+            return Err(Refused::new(
+                Code::Refused,
+                "only books in a directory can be copied: those in memory are gone when the connector ends, those on a server are copied there",
+            ));
         };
         if !directory.is_absolute() {
             let why = format!("{} isn't absolute: the connector may be in another directory than you", directory.display());

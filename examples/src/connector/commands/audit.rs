@@ -4,10 +4,9 @@ use super::super::Exit;
 use super::super::admin::desk;
 use super::super::admin::protocol::Request;
 use super::super::report::AuditReport;
-use super::place::{Found, Where};
-use super::{Failure, block_on, print, print_json};
+use super::place::{Books, Found, Where};
+use super::{Failure, block_on, pictures, print, print_json};
 use clap::Args;
-use ilp_core::store::EmbeddedStore;
 
 const AFTER_HELP: &str = "\
 Every balance is computed anew from the log, twice, and compared with what stands beside the log
@@ -43,7 +42,7 @@ pub(in super::super) fn audit(arguments: AuditArguments) -> Result<Exit, Failure
     let request = Request::Audit { account: account.clone() };
     let report: AuditReport = match place.place()?.ask_or_open(&request)? {
         Found::Answer(report) => report,
-        Found::AtRest(store) => at_rest(&store, account.as_deref())?,
+        Found::AtRest(store) => at_rest(store, account.as_deref())?,
     };
     if json {
         print_json(&report)?;
@@ -53,8 +52,8 @@ pub(in super::super) fn audit(arguments: AuditArguments) -> Result<Exit, Failure
     Ok(if report.right { Exit::Done } else { Exit::Failed })
 }
 
-fn at_rest(store: &EmbeddedStore, account: Option<&str>) -> Result<AuditReport, Failure> {
-    let pictures = block_on(desk::pictures(store))??;
+fn at_rest(books: Books, account: Option<&str>) -> Result<AuditReport, Failure> {
+    let pictures = block_on(pictures(books))??;
     if pictures.is_empty() {
         return Err(Failure::cannot("the books are empty: no connector has been started on them"));
     }

@@ -1,12 +1,11 @@
 //! `connector balances` and `connector hotset`: where balances and transfers are.
 
 use super::super::Exit;
-use super::super::admin::desk;
 use super::super::admin::protocol::Request;
 use super::super::report::{BalancesReport, HotSetReport};
 use super::super::store::in_full;
 use super::place::{Found, Where};
-use super::{Failure, block_on, print, print_json};
+use super::{Failure, block_on, pictures, print, print_json};
 use clap::Args;
 
 const AFTER_HELP: &str = "\
@@ -37,7 +36,7 @@ pub(in super::super) struct ShowArguments {
 pub(in super::super) fn balances(arguments: ShowArguments) -> Result<Exit, Failure> {
     let report: BalancesReport = match arguments.place.place()?.ask_or_open(&Request::Balances {})? {
         Found::Answer(report) => report,
-        Found::AtRest(store) => BalancesReport::of(block_on(desk::pictures(&store))??).map_err(|error| Failure::cannot(in_full(&error)))?,
+        Found::AtRest(store) => BalancesReport::of(block_on(pictures(store))??).map_err(|error| Failure::cannot(in_full(&error)))?,
     };
     if arguments.json {
         print_json(&report)?
@@ -51,7 +50,7 @@ pub(in super::super) fn balances(arguments: ShowArguments) -> Result<Exit, Failu
 pub(in super::super) fn hot_set(arguments: ShowArguments) -> Result<Exit, Failure> {
     let report: HotSetReport = match arguments.place.place()?.ask_or_open(&Request::HotSet {})? {
         Found::Answer(report) => report,
-        Found::AtRest(store) => HotSetReport::of(&block_on(desk::pictures(&store))??).map_err(|error| Failure::cannot(in_full(&error)))?,
+        Found::AtRest(store) => HotSetReport::of(&block_on(pictures(store))??).map_err(|error| Failure::cannot(in_full(&error)))?,
     };
     if arguments.json {
         print_json(&report)?

@@ -4,7 +4,7 @@ use super::super::Exit;
 use super::super::admin::protocol::Request;
 use super::super::report::Copied;
 use super::super::store::in_full;
-use super::place::{Found, Where};
+use super::place::{Books, Found, Where};
 use super::{Failure, block_on, print, print_json};
 use crate::show;
 use clap::Args;
@@ -94,7 +94,10 @@ pub(in super::super) fn backup(arguments: BackupArguments) -> Result<Exit, Failu
     let request = Request::Backup { directory: directory.clone() };
     let copied: Copied = match arguments.place.place()?.ask_or_open(&request)? {
         Found::Answer(copied) => copied,
-        Found::AtRest(store) => {
+        Found::AtRest(Books::Redis(_)) => {
+            return Err(Failure::new(Exit::Failed, "books on a server are copied there: this command is for those in a directory"));
+        }
+        Found::AtRest(Books::Embedded(store)) => {
             let copied = block_on(store.backup(&directory))?.map_err(|error| wrong(&error))?;
             Copied::new(&directory, &copied)
         }

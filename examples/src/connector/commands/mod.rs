@@ -14,7 +14,9 @@ pub(super) use settle::{SettleArguments, settle};
 pub(super) use status::{StatusArguments, status};
 
 use super::Exit;
+use super::admin::desk;
 use super::admin::protocol::{Code, Refused};
+use ilp_core::store::{SlotName, SlotPicture};
 use std::io::Write;
 
 /// A command that didn't do what it was to do.
@@ -60,6 +62,11 @@ fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string(value).map_err(|error| Failure::cannot(format!("the result can't be written: {error}")))?;
     print(format_args!("{text}\n"));
     Ok(())
+}
+
+/// Every slot of books at rest.
+async fn pictures(books: place::Books) -> Result<Vec<(SlotName, SlotPicture)>, Failure> {
+    Ok(desk::pictures(&books.open().await?).await?)
 }
 
 /// Waits for something of a store, which needs no runtime of its own.

@@ -2,9 +2,9 @@
 
 use super::super::Exit;
 use super::super::admin::protocol::Request;
-use super::super::store::{are_in, in_full};
+use super::super::store::{OpenedStore, are_in, in_full};
 use super::Failure;
-use crate::config::{self, SOCKET, Store};
+use crate::config::{self, Directory, Redis, SOCKET, Store};
 use clap::Args;
 use ilp_core::store::{BooksError, EmbeddedStore};
 use serde::de::DeserializeOwned;
@@ -34,7 +34,7 @@ pub(in super::super) struct Where {
 #[derive(Debug)]
 pub(super) struct Place {
     socket: Option<PathBuf>,
-    books: Option<PathBuf>,
+    books: Option<Store>,
     /// What is the case if there are no books.
     no_books: &'static str,
 }
@@ -45,7 +45,26 @@ pub(super) enum Found<T> {
     /// It has answered.
     Answer(T),
     /// Nobody answers.
-    AtRest(EmbeddedStore),
+    AtRest(Books),
+}
+
+/// Books that nobody here has open; those on a server may be in use by others.
+#[derive(Debug)]
+pub(super) enum Books {
+    /// In a directory, and open.
+    Embedded(EmbeddedStore),
+    /// On a server.
+    Redis(Box<Redis>),
+}
+
+impl Books {
+    /// To be called on the runtime on which they are used.
+    pub(super) async fn open(self) -> Result<OpenedStore, Failure> {
+        match self {
+            Self::Embedded(store) => Ok(OpenedStore::Embedded(store)),
+            Self::Redis(redis) => OpenedStore::open(&Store::Redis(redis)).await.map_err(|error| Failure::cannot(in_full(&*error))),
+        }
+    }
 }
 
 impl Where {
@@ -53,7 +72,10 @@ impl Where {
     pub(super) fn place(self) -> Result<Place, Failure> {
         let no_books = "";
         match self {
-            Self { store: Some(directory), .. } => Ok(Place { socket: Some(directory.join(SOCKET)), books: Some(directory), no_books }),
+            Self { store: Some(directory), .. } => {
+                let socket = Some(directory.join(SOCKET));
+                Ok(Place { socket, books: Some(Store::Embedded(Directory { path: directory, place: None })), no_books })
+            }
             Self { socket: Some(socket), .. } => {
                 Ok(Place { socket: Some(socket), books: None, no_books: "With --store or --config, books at rest would be looked at." })
             }
@@ -64,11 +86,9 @@ impl Where {
                     let why = format!("which connector? There is no {CONFIG} here: write --config FILE, --store DIR or --socket PATH");
                     return Err(Failure::new(Exit::Usage, why));
                 }
-                let (store, socket) = config::locate(&file).map_err(|problems| Failure::new(Exit::Config, problems.to_string()))?;
-                let books = match store {
-                    Store::Embedded(directory) => Some(directory.path),
-                    Store::Memory => None,
-                };
+                let (store, socket) = config::locate(&file, &|name| std::env::var_os(name))
+                    .map_err(|problems| Failure::new(Exit::Config, problems.to_string()))?;
+                let books = Some(store).filter(|store| *store != Store::Memory);
                 let no_books = "Its books are in memory, so there are none while it doesn't run.";
                 Ok(Place { socket: socket.map(|socket| socket.path), books, no_books })
             }
@@ -83,8 +103,9 @@ impl Place {
             return Ok(Found::Answer(answer));
         }
         match &self.books {
-            Some(directory) => self.open(directory).map(Found::AtRest),
-            None => Err(self.nobody()),
+            Some(Store::Embedded(directory)) => self.open(&directory.path).map(Books::Embedded).map(Found::AtRest),
+            Some(Store::Redis(redis)) => Ok(Found::AtRest(Books::Redis(redis.clone()))),
+            Some(Store::Memory) | None => Err(self.nobody()),
         }
     }
 

@@ -4,13 +4,14 @@ use super::super::Exit;
 use super::super::admin::desk;
 use super::super::admin::protocol::{Refused, Request, Settled};
 use super::super::report::asset;
-use super::place::{Found, Where};
+use super::super::store::OpenedStore;
+use super::place::{Books, Found, Where};
 use super::{Failure, block_on, print};
 use crate::show::units;
 use async_trait::async_trait;
 use clap::Args;
 use ilp_core::runtime::Connector;
-use ilp_core::store::{BalanceStore, EmbeddedStore};
+use ilp_core::store::BalanceStore;
 use ilp_core::{AccountConfig, IncomingPayment, Receiver, Rejection, SettlementId};
 use ilp_oer::Fulfillment;
 use std::time::Duration;
@@ -74,8 +75,9 @@ pub(in super::super) fn settle(arguments: SettleArguments) -> Result<Exit, Failu
 }
 
 /// Takes up the books as a connector would, without letting anybody in.
-fn at_rest(store: EmbeddedStore, account: &str, amount: i128, id: &SettlementId) -> Result<Settled, Failure> {
+fn at_rest(books: Books, account: &str, amount: i128, id: &SettlementId) -> Result<Settled, Failure> {
     block_on(async {
+        let store = books.open().await?;
         let builder = Connector::builder("private.settle").store(store.clone()).receiver(Undecided);
         let connector = builder.start().await.map_err(|error| Failure::cannot(super::super::store::in_full(&error)))?;
         let settled = match set_up(&connector, &store, account).await {
@@ -90,7 +92,7 @@ fn at_rest(store: EmbeddedStore, account: &str, amount: i128, id: &SettlementId)
 
 /// Makes the account what it was, as the books have it: below zero its balance is the store's business, and an account that isn't configured
 /// moves nothing. One that has no row has never been configured; settling finds that it isn't there.
-async fn set_up(connector: &Connector, store: &EmbeddedStore, account: &str) -> Result<(), Failure> {
+async fn set_up(connector: &Connector, store: &OpenedStore, account: &str) -> Result<(), Failure> {
     let directory = store.directory().await.map_err(|error| Failure::cannot(super::super::store::in_full(&error)))?;
     let Some((id, row)) = directory.accounts.into_iter().find(|(id, row)| id.name() == account && !row.closed) else { return Ok(()) };
     let status = connector.status().await.map_err(|stopped| Failure::cannot(stopped.to_string()))?;
