@@ -201,18 +201,18 @@ impl Connector {
         }
     }
 
-    /// The slots of this connector.
+    /// The slots that this connector has open, or is just opening.
     pub fn slots(&self) -> Vec<SlotNo> {
-        self.workers.keys().copied().collect()
+        self.workers.keys().copied().filter(|slot| self.shared.hub.commands(*slot).is_some()).collect()
     }
 
     /// Audits the books while the connector runs, one slot after the other: what each worker says of itself is compared with what its log
     /// says, and with the accounts' rows, to the unit. Reads the slots' whole logs.
     pub async fn audit(&self) -> Result<Vec<Audit>, AuditError> {
         let mut audits = Vec::with_capacity(self.workers.len());
-        for slot in self.workers.keys() {
-            let statement = self.statement(*slot).await.map_err(|Stopped| AuditError::Stopped)?;
-            let name = slot_name(*slot);
+        for slot in self.slots() {
+            let statement = self.statement(slot).await.map_err(|Stopped| AuditError::Stopped)?;
+            let name = slot_name(slot);
             let picture = self.shared.store.read(&name).await?.ok_or_else(|| AuditError::NoSlot(name.to_string()))?;
             audits.push(Audit::of_running(&name, picture, &statement)?);
         }
@@ -223,7 +223,7 @@ impl Connector {
     /// is taken afterwards. For those who make the audit elsewhere, because it costs time: a thread of its own, say.
     pub async fn statement(&self, slot: SlotNo) -> Result<WorkerStatus, Stopped> {
         let (reply, answer) = oneshot::channel();
-        self.workers.get(&slot).ok_or(Stopped)?.send(Command::State { reply }).await.map_err(|_| Stopped)?;
+        self.shared.hub.commands(slot).ok_or(Stopped)?.send(Command::State { reply }).await.map_err(|_| Stopped)?;
         answer.await.map_err(|_| Stopped)
     }
 

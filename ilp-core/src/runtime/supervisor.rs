@@ -159,6 +159,8 @@ pub(super) async fn inherit(shared: Arc<Shared>, mut slots: BTreeMap<SlotNo, mps
     let mut vacant: BTreeMap<SlotNo, Instant> = BTreeMap::new();
     let look = shared.lease_time().checked_div(4).unwrap_or_default().clamp(LOOK_MIN, LOOK_MAX);
     while !slots.is_empty() && tokio::time::timeout(look, shared.hub.closed()).await.is_err() {
+        // Who asks a slot that isn't here learns that at once.
+        slots.values_mut().for_each(|commands| while commands.try_recv().is_ok() {});
         // A store in trouble is asked again.
         let Ok(directory) = shared.store.directory().await else { continue };
         let now = Instant::now();

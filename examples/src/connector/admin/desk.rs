@@ -60,12 +60,17 @@ impl Desk {
     async fn audit(&self, account: Option<&str>) -> Result<AuditReport, Refused> {
         let _alone = self.heavy.try_acquire().map_err(|_| busy())?;
         let mut slots = Vec::new();
-        for slot in self.connector.slots() {
-            let statement = self.connector.statement(slot).await.map_err(stopped)?;
-            let name = slot_name(slot);
-            let picture = self.store.read(&name).await.map_err(|error| Refused::new(Code::Failed, in_full(&error)))?;
-            let picture = picture.ok_or_else(|| failed(&AuditError::NoSlot(name.to_string())))?;
-            slots.push((name, picture, Some(statement)));
+        let own: Vec<_> = self.connector.slots().into_iter().map(|slot| (slot, slot_name(slot))).collect();
+        let wrong = |error: StoreError| Refused::new(Code::Failed, in_full(&error));
+        for entry in self.store.directory().await.map_err(wrong)?.slots {
+            // Of slots that other processes have, the books alone are audited.
+            let statement = match own.iter().find(|(_, name)| *name == entry.name) {
+                Some((slot, _)) => Some(self.connector.statement(*slot).await.map_err(stopped)?),
+                None => None,
+            };
+            let picture = self.store.read(&entry.name).await.map_err(wrong)?;
+            let picture = picture.ok_or_else(|| failed(&AuditError::NoSlot(entry.name.to_string())))?;
+            slots.push((entry.name, picture, statement));
         }
         let account = account.map(str::to_owned);
         // Reading a log takes a processor for as long as it is long.

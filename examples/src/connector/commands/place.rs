@@ -89,7 +89,7 @@ impl Where {
                 let (store, socket) = config::locate(&file, &|name| std::env::var_os(name))
                     .map_err(|problems| Failure::new(Exit::Config, problems.to_string()))?;
                 let books = Some(store).filter(|store| *store != Store::Memory);
-                let no_books = "Its books are in memory, so there are none while it doesn't run.";
+                let no_books = if books.is_some() { "" } else { "Its books are in memory, so there are none while it doesn't run." };
                 Ok(Place { socket: socket.map(|socket| socket.path), books, no_books })
             }
         }
