@@ -284,7 +284,7 @@ impl Connector {
 
     /// The books, counters and connections at this instant.
     pub async fn status(&self) -> Result<Status, Stopped> {
-        let mut answers = Vec::new();
+        let (mut answers, none) = (Vec::new(), self.slots().is_empty());
         for (slot, worker) in &self.workers {
             if self.shared.hub.commands(*slot).is_some() {
                 let (reply, answer) = oneshot::channel();
@@ -299,7 +299,8 @@ impl Connector {
             workers.push((slot, worker));
             connections.append(&mut of_worker);
         }
-        let worker = WorkerStatus::sum(workers.iter().map(|(_, worker)| worker)).ok_or(Stopped)?;
+        let sum = WorkerStatus::sum(workers.iter().map(|(_, worker)| worker));
+        let worker = sum.or_else(|| none.then(|| WorkerStatus::empty(self.address().clone()))).ok_or(Stopped)?;
         Ok(Status { worker, workers, connections, durability: self.shared.store.durability() })
     }
 
@@ -310,6 +311,7 @@ impl Connector {
         self.shared.hub.close();
         let deadline = Instant::now().checked_add(patience).unwrap_or_else(Instant::now);
         let mut answers = Vec::new();
+        let none = self.slots().is_empty();
         let mut report = StopReport { drained: true, worker: None, in_flight: Vec::new() };
         // Slots that are only waited for have nothing to drain.
         for worker in self.workers.keys().filter_map(|slot| self.shared.hub.commands(*slot)) {
@@ -334,7 +336,8 @@ impl Connector {
         self.shared.hub.dismiss();
         while self.drivers.join_next().await.is_some() {}
         self.others.shutdown().await;
-        report.worker = WorkerStatus::sum(workers.iter());
+        let sum = WorkerStatus::sum(workers.iter());
+        report.worker = sum.or_else(|| none.then(|| WorkerStatus::empty(self.address().clone())));
         report.in_flight.sort_unstable_by_key(|transfer| (transfer.incoming_expires_at, transfer.id));
         report.in_flight.truncate(LISTED_MAX);
         report

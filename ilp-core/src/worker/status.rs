@@ -144,6 +144,22 @@ impl Totals {
 }
 
 impl WorkerStatus {
+    /// Of nobody: a connector that has no slot just now.
+    pub(crate) fn empty(address: Address) -> Self {
+        Self {
+            address,
+            accounts: Vec::new(),
+            own: Vec::new(),
+            closed_settlements: Vec::new(),
+            closed_moves: Vec::new(),
+            counters: Counters::default(),
+            in_flight: 0,
+            remembered: 0,
+            seq: 0,
+            events_unacknowledged: 0,
+        }
+    }
+
     /// What several workers of one connector come to together; `None` of none. An account's `balance` and `hot` are added up, and so are its
     /// totals; its `cold` is the highest that a worker was told, which may be old. `seq` is the sum, which only tells that something has
     /// happened.

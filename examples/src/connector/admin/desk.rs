@@ -116,6 +116,9 @@ pub(crate) async fn settle(connector: &Connector, account: &str, amount: i128, i
     let settlement: SettlementId = id.parse().map_err(|error| Refused::new(Code::Refused, format!("id {id:?}: {error}")))?;
     let status = connector.status().await.map_err(stopped)?;
     let accounts = &status.worker.accounts;
+    if connector.slots().is_empty() {
+        return Err(Refused::new(Code::Refused, "this process has no slot just now: others have them, so settle there"));
+    }
     let found =
         accounts.iter().find(|other| other.id.name() == account).ok_or_else(|| no_account(account, accounts.iter().map(|a| &a.id)))?;
     let done = connector.settle(&found.id, amount, &settlement).await.map_err(|error| {
