@@ -9,5 +9,6 @@ pub mod hostile;
 pub mod packet;
 pub mod proxy;
 pub mod recovery;
+mod redis;
 pub mod show;
 pub mod torture;

@@ -38,6 +38,8 @@ pub(crate) struct Order {
     pub(crate) in_flight_per_account: u32,
     /// The directory of the embedded store; `None`: the books are in memory.
     pub(crate) store_dir: Option<PathBuf>,
+    /// The Redis server, and whether it must be durable; its books are there, then.
+    pub(crate) redis: Option<(String, bool)>,
     /// How many workers it has.
     pub(crate) workers: u16,
     /// Parallelism of the accounts.
@@ -272,6 +274,7 @@ mod tests {
             tls: true,
             in_flight_per_account: 7,
             store_dir: None,
+            redis: None,
             workers: 1,
             parallelism: 1,
             impatient: false,

@@ -2,8 +2,9 @@
 
 use super::options::{Plan, Target};
 use super::report::{Decimal, Report, WorkersUse};
-use super::store::{Store, StoreUse};
+use super::store::{RedisUse, Store, StoreUse};
 use super::{StartError, drive};
+use clap::ValueEnum;
 use serde::Serialize;
 use std::fmt::{self, Display};
 use std::io::{Write, stderr};
@@ -12,8 +13,8 @@ use std::str::FromStr;
 /// What differs in the run that the other is compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Baseline {
-    /// The books are in memory.
-    Memory,
+    /// The books are kept elsewhere.
+    Store(Store),
     /// The connector has so many workers.
     Workers(u16),
     /// The accounts have this parallelism.
@@ -24,9 +25,10 @@ impl FromStr for Baseline {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is none of memory, workers=N (1 to 64) and parallelism=P (1 to 255)");
+        let wrong = || format!("{text:?} is none of memory, store=STORE, workers=N (1 to 64) and parallelism=P (1 to 255)");
         match text.split_once('=') {
-            None if text == "memory" => Ok(Self::Memory),
+            None if text == "memory" => Ok(Self::Store(Store::Memory)),
+            Some(("store", store)) => Store::from_str(store, false).map(Self::Store).map_err(|_| wrong()),
             Some(("workers", n)) => n.parse().ok().filter(|n| (1..=64).contains(n)).map(Self::Workers).ok_or_else(wrong),
             Some(("parallelism", p)) => p.parse().ok().filter(|p| *p > 0).map(Self::Parallelism).ok_or_else(wrong),
             _ => Err(wrong()),
@@ -38,8 +40,8 @@ impl Baseline {
     fn of(self, plan: &Plan) -> Plan {
         let mut plan = plan.clone();
         match (self, &mut plan.target) {
-            (Self::Memory, Target::Child { store, .. }) => *store = Store::Memory,
-            (Self::Memory, Target::Url { .. }) => {}
+            (Self::Store(other), Target::Child { store, .. }) => *store = other,
+            (Self::Store(_), Target::Url { .. }) => {}
             (Self::Workers(workers), _) => plan.workers = workers,
             (Self::Parallelism(parallelism), _) => plan.parallelism = parallelism,
         }
@@ -49,8 +51,8 @@ impl Baseline {
     /// What a run is called that is compared with another in this.
     fn name(self, plan: &Plan) -> String {
         match (self, &plan.target) {
-            (Self::Memory, Target::Child { store, .. }) => store.name().to_owned(),
-            (Self::Memory, Target::Url { .. }) => String::new(),
+            (Self::Store(_), Target::Child { store, .. }) => store.name().to_owned(),
+            (Self::Store(_), Target::Url { .. }) => String::new(),
             (Self::Workers(_), _) => format!("workers={}", plan.workers),
             (Self::Parallelism(_), _) => format!("parallelism={}", plan.parallelism),
         }
@@ -84,6 +86,8 @@ struct Runs {
     balances_ok: bool,
     /// Of the last run.
     disk: Option<StoreUse>,
+    /// Of the last run, if it has one.
+    redis: Option<RedisUse>,
     /// Of the last run, if there are several workers or slots.
     workers: Option<WorkersUse>,
 }
@@ -129,6 +133,7 @@ fn runs(name: String, reports: &[Report]) -> Runs {
         cpu_us_per_payment: median(|report| report.connector.and_then(|usage| usage.cpu_us_per_payment)),
         balances_ok: reports.iter().all(|report| report.balances_ok),
         disk: reports.last().and_then(|report| report.disk.clone()),
+        redis: reports.last().and_then(|report| report.redis.clone()),
         workers: reports.last().and_then(|report| report.workers),
     }
 }
@@ -140,8 +145,10 @@ impl Display for Comparison {
             let (name, rate, least, most) = (&runs.name, shown(runs.payments_per_second), shown(runs.least), shown(runs.most));
             let (p50, p99, cpu) = (shown(runs.p50_ms), shown(runs.p99_ms), shown(runs.cpu_us_per_payment));
             writeln!(f, "{name:<13} {rate} payments a second ({least} to {most}), p50 {p50} ms, p99 {p99} ms, {cpu} µs of CPU")?;
-            for part in [runs.workers.as_ref().map(ToString::to_string), runs.disk.as_ref().map(ToString::to_string)].into_iter().flatten()
-            {
+            let shown = |part: Option<&dyn Display>| part.map(ToString::to_string);
+            let (workers, disk, redis) = (runs.workers.as_ref(), runs.disk.as_ref(), runs.redis.as_ref());
+            let parts = [shown(workers.map(|part| part as _)), shown(disk.map(|part| part as _)), shown(redis.map(|part| part as _))];
+            for part in parts.into_iter().flatten() {
                 writeln!(f, "{part}")?;
             }
         }

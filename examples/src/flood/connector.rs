@@ -10,6 +10,7 @@ use ilp_core::worker::{AccountStatus, WorkerStatus};
 use ilp_core::{AccountConfig, AccountId, Asset, Limits, Timing, Tokens};
 use ilp_oer::Address;
 use ilp_plugins::clp::{ClpListener, TlsServerConfig};
+use ilp_store_redis::{RedisConfig, RedisStore, Required};
 use std::io::{BufRead, BufReader, Read, Write, stderr, stdin, stdout};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -52,9 +53,13 @@ fn serve() -> Result<(), Error> {
     runtime.block_on(async {
         let disk_sync = order.store_dir.as_deref().map(disk_sync_ns).transpose()?.unwrap_or_default();
         let embedded = order.store_dir.as_deref().map(EmbeddedStore::open).transpose()?;
-        let (connector, hello) = match &embedded {
-            Some(store) => start(&order, store.clone()).await?,
-            None => start(&order, MemoryStore::new()).await?,
+        let (connector, hello) = match (&embedded, &order.redis) {
+            (Some(store), _) => start(&order, store.clone()).await?,
+            (None, Some((url, durable))) => {
+                let required = if *durable { Required::Disk } else { Required::Nothing };
+                start(&order, RedisStore::connect(RedisConfig::new(url)?.require(required)).await?).await?
+            }
+            (None, None) => start(&order, MemoryStore::new()).await?,
         };
         let mut out = stdout();
         writeln!(out, "{}", serde_json::to_string(&hello)?)?;

@@ -43,6 +43,7 @@ pub(crate) mod store;
 pub(crate) mod tally;
 pub(crate) mod wire;
 
+use crate::redis::RedisServer;
 use child::{Child, ChildError, Farewell, Hello, Order};
 use ilp_clp::ws::{TlsClientConfig, TlsError, Url, UrlError};
 use ilp_oer::{Amount, InvalidAddress};
@@ -59,7 +60,7 @@ use std::io::{Write, stderr, stdout};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
-use store::{Scratch, Store, StoreUse};
+use store::{RedisUse, Scratch, Store, StoreUse};
 
 /// Runs the program: reads its arguments, floods a connector, reports, and gives the exit code that `--help` explains.
 pub fn main() -> ExitCode {
@@ -133,7 +134,16 @@ async fn drive(plan: &Plan) -> Result<(Report, Vec<String>), StartError> {
         Target::Child { pairs, tls, store, store_dir } => {
             let pairs = child::logins(*pairs)?;
             let scratch = scratch(*store, store_dir)?;
-            let child: Child<Hello> = Child::start(&order(&pairs, *tls, scratch.as_ref(), plan)).await?;
+            let redis = match (&scratch, store.appendfsync()) {
+                (Some(scratch), Some(fsync)) => Some((RedisServer::start(scratch.path(), fsync)?, fsync)),
+                _ => None,
+            };
+            let order = match &redis {
+                Some((server, _)) => Order { redis: Some((server.url(), *store == Store::Redis)), ..order(&pairs, *tls, None, plan) },
+                None => order(&pairs, *tls, scratch.as_ref(), plan),
+            };
+            let child: Child<Hello> = Child::start(&order).await?;
+            let before = redis.as_ref().map(|(server, _)| server.figures()).transpose()?;
             let hello = child.hello();
             let scheme = if *tls { "wss" } else { "ws" };
             let url: Url = format!("{scheme}://127.0.0.1:{}/", hello.port).parse()?;
@@ -141,6 +151,9 @@ async fn drive(plan: &Plan) -> Result<(Report, Vec<String>), StartError> {
             let result = measure(plan, &url, trusted, &pairs, Some(child.process())).await;
             let books = child.stop().await;
             let (mut report, complaints) = result?;
+            if let (Some((server, fsync)), Some(before)) = (&redis, before) {
+                report.redis = Some(RedisUse::new(fsync, &before, &server.figures()?, report.fulfilled));
+            }
             let mut complaints = complaints;
             if plan.workers > 1 || plan.parallelism > 1 {
                 // A worker answers its peer with what it knows itself, so the child's own sums are compared.
@@ -236,6 +249,7 @@ fn report(plan: &Plan, outcome: &Outcome, used: &Used, connector_known: bool, ba
             Target::Url { .. } => None,
         },
         disk: None,
+        redis: None,
         workers: None,
         rss_mib: (steady && connector_known).then_some(memory),
     }
@@ -269,7 +283,7 @@ fn traffic(pairs: &[Pair]) -> Traffic {
 fn scratch(store: Store, within: &Path) -> Result<Option<Scratch>, StartError> {
     match store {
         Store::Memory => Ok(None),
-        Store::Embedded => Ok(Some(Scratch::make(within, "ilp-flood")?)),
+        Store::Embedded | Store::Redis | Store::RedisEverysec => Ok(Some(Scratch::make(within, "ilp-flood")?)),
     }
 }
 
@@ -290,6 +304,7 @@ fn order(pairs: &[(Login, Login)], tls: bool, scratch: Option<&Scratch>, plan: &
         tls,
         // An outcome that is on its way back still counts there, and no longer here.
         in_flight_per_account: plan.load.window_per_pair.saturating_mul(2),
+        redis: None,
         store_dir: scratch.map(|scratch| scratch.path().to_owned()),
         workers: plan.workers,
         parallelism: plan.parallelism,

@@ -65,7 +65,7 @@ pub(crate) struct Options {
     /// Makes the run N times, and N times what it is compared with (see --against), in turns
     #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "3", conflicts_with_all = ["url", "faults"], value_parser = clap::value_parser!(u16).range(1..=100))]
     compare: Option<u16>,
-    /// What --compare compares the run with: `memory`, the same with books in memory; `workers=N` or `parallelism=P`, the same with so many
+    /// What --compare compares the run with: `memory`, the same with books in memory; `store=STORE`, with books there; `workers=N` or `parallelism=P`, the same with so many
     #[arg(long, value_name = "WHAT", default_value = "memory", requires = "compare")]
     against: Baseline,
     /// Prints the report as one line of JSON
@@ -230,10 +230,8 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> 
     let (workers, parallelism) = (options.workers, options.parallelism);
     let plan = Box::new(Plan { target, load, amount: options.amount, workers, parallelism, json: options.json, faults });
     Ok(match options.compare {
-        Some(_) if options.against == Baseline::Memory && options.store == Store::Memory => {
-            return Err(usage(
-                "--compare with books in memory and --store memory are the same run; --against says what else to compare it with",
-            ));
+        Some(_) if options.against == Baseline::Store(options.store) => {
+            return Err(usage("--store and what it is compared with are the same; --against says what else to compare it with"));
         }
         Some(times) => Task::Compare(plan, times, options.against),
         None => Task::Flood(plan),

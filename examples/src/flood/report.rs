@@ -1,6 +1,6 @@
 //! What a run has shown, for people and for programs.
 
-use super::store::StoreUse;
+use super::store::{RedisUse, StoreUse};
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
@@ -33,6 +33,9 @@ pub(crate) struct Report {
     pub(crate) store: Option<&'static str>,
     /// What the store took of the disk; `null` if it has none.
     pub(crate) disk: Option<StoreUse>,
+    /// What the store took of its Redis server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) redis: Option<RedisUse>,
     /// Of a connector with several workers, or accounts of several slots.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) workers: Option<WorkersUse>,
@@ -184,6 +187,9 @@ impl Display for Report {
         if let Some(disk) = &self.disk {
             writeln!(f, "{disk}")?;
         }
+        if let Some(redis) = &self.redis {
+            writeln!(f, "{redis}")?;
+        }
         if let Some(workers) = &self.workers {
             writeln!(f, "{workers}")?;
         }
@@ -210,6 +216,7 @@ mod tests {
             balances_ok: true,
             store: None,
             disk: None,
+            redis: None,
             workers: None,
             rss_mib: None,
         }

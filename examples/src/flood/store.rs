@@ -1,6 +1,7 @@
 //! Where the child keeps its books, and what that takes of the disk.
 
 use super::report::Decimal;
+use crate::redis::RedisFigures;
 use clap::ValueEnum;
 use ilp_core::store::{EmbeddedStore, StoreMetrics};
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,11 @@ pub(crate) enum Store {
     Memory,
     /// Durable, in a directory of this machine
     Embedded,
+    /// On a Redis server of flood's own, which syncs before it answers (`appendfsync always`)
+    Redis,
+    /// The same with `appendfsync everysec`: it can lose its last second
+    #[serde(rename = "redis-everysec")]
+    RedisEverysec,
 }
 
 impl Store {
@@ -27,7 +33,52 @@ impl Store {
         match self {
             Self::Memory => "memory",
             Self::Embedded => "embedded",
+            Self::Redis => "redis",
+            Self::RedisEverysec => "redis-everysec",
         }
+    }
+
+    /// Redis's word for when it syncs.
+    pub(super) fn appendfsync(self) -> Option<&'static str> {
+        match self {
+            Self::Memory | Self::Embedded => None,
+            Self::Redis => Some("always"),
+            Self::RedisEverysec => Some("everysec"),
+        }
+    }
+}
+
+/// What a run took of a Redis server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct RedisUse {
+    /// When it syncs.
+    pub(crate) appendfsync: &'static str,
+    /// Commands, those inside scripts included.
+    pub(crate) commands_per_payment: Option<Decimal>,
+    /// Its processor time.
+    pub(crate) cpu_us_per_payment: Option<Decimal>,
+    /// What its log of commands grew by.
+    pub(crate) aof_bytes_per_payment: Option<Decimal>,
+}
+
+impl RedisUse {
+    /// Of a run with so many payments, from figures before and after it.
+    pub(super) fn new(appendfsync: &'static str, before: &RedisFigures, after: &RedisFigures, payments: u64) -> Self {
+        let each = |before: u64, after: u64| Decimal::ratio(after.saturating_sub(before).into(), payments.into());
+        Self {
+            appendfsync,
+            commands_per_payment: each(before.commands, after.commands),
+            cpu_us_per_payment: Decimal::microseconds_each(after.cpu.saturating_sub(before.cpu), payments),
+            aof_bytes_per_payment: each(before.aof_bytes, after.aof_bytes),
+        }
+    }
+}
+
+impl Display for RedisUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |value: Option<Decimal>| value.map_or_else(|| "unknown".to_owned(), |value| value.to_string());
+        let (commands, cpu, bytes) = (shown(self.commands_per_payment), shown(self.cpu_us_per_payment), shown(self.aof_bytes_per_payment));
+        write!(f, "redis        appendfsync {}; for a payment {commands} commands, {cpu} µs of CPU, {bytes} bytes of AOF", self.appendfsync)
     }
 }
 

@@ -12,6 +12,7 @@ use ilp_core::runtime::Connector;
 use ilp_core::store::{BalanceStore, EmbeddedStore, FileMedium, MemoryStore};
 use ilp_core::{AccountConfig, AccountId, Asset, Limits, NumberedEvent, Tokens};
 use ilp_oer::Address;
+use ilp_store_redis::{RedisConfig, RedisStore};
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, BufReader, Read, Write, stderr, stdin, stdout};
 use std::path::PathBuf;
@@ -30,6 +31,8 @@ pub(super) struct Order {
     pub(super) store: StoreKind,
     /// Where the store is.
     pub(super) directory: PathBuf,
+    /// The server, if it is on one.
+    pub(super) redis: Option<String>,
     /// Name, token and credit limit of each.
     pub(super) accounts: Vec<(String, String, u64)>,
     /// The embedder's own ledger, if it keeps one.
@@ -86,7 +89,11 @@ fn serve(started: Instant) -> Result<(), Error> {
     runtime.block_on(async {
         let trigger = Arc::new(Trigger::new(order.kill));
         trigger.start_clock();
-        let (mut store, disk) = match open(&order, &trigger) {
+        let opened = match &order.redis {
+            Some(url) => on_redis(url).await.map(|store| (store, None)),
+            None => open(&order, &trigger),
+        };
+        let (mut store, disk) = match opened {
             Ok(open) => open,
             Err(error) => return say(&Said::Unopenable(error.to_string())),
         };
@@ -143,6 +150,10 @@ async fn acknowledge(connector: &Connector, bookkeeper: Option<&mut Bookkeeper>,
 /// The store, and the disk under it if its power is to fail.
 type Opened = (Arc<dyn BalanceStore>, Option<Arc<Volatile>>);
 
+async fn on_redis(url: &str) -> Result<Arc<dyn BalanceStore>, Error> {
+    Ok(Arc::new(RedisStore::connect(RedisConfig::new(url)?).await?))
+}
+
 fn open(order: &Order, trigger: &Arc<Trigger>) -> Result<Opened, Error> {
     if order.store == StoreKind::Memory {
         return Ok((Arc::new(MemoryStore::new()), None));
@@ -175,6 +186,10 @@ async fn start(
         Connector::builder(ADDRESS).workers(order.workers).store(store).limits(limits()).timing(RULES.timing).endpoint(listener);
     if let Some(events) = events {
         builder = builder.events(events);
+    }
+    if order.store == StoreKind::Redis {
+        // The same one every time: there is no lease to be waited for.
+        builder = builder.holder("torture");
     }
     let tokens = Tokens::new();
     for (name, token, credit_limit) in &order.accounts {

@@ -100,6 +100,8 @@ enum StoreKind {
     Embedded,
     /// In memory only: every kill loses all of it
     Memory,
+    /// On a Redis server of torture's own (`appendfsync always`), which is killed as well
+    Redis,
 }
 
 /// A promise that is broken on purpose.

@@ -35,6 +35,13 @@ impl Place {
         self.root.join("events.ledger")
     }
 
+    /// The files of its Redis server.
+    pub(super) fn redis(&self) -> Result<PathBuf, RunError> {
+        let path = self.root.join("redis");
+        fs::create_dir(&path).map_err(|source| RunError::Directory { path: path.clone(), source })?;
+        Ok(path)
+    }
+
     /// The connector's store.
     pub(super) fn store(&self) -> PathBuf {
         self.root.join("store")

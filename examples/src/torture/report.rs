@@ -28,6 +28,9 @@ pub(super) struct Report {
     moments: BTreeMap<String, u64>,
     /// Those that came before the slot was open.
     kills_while_opening: usize,
+    /// A Redis server was killed beside them, and started again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    servers_killed: Option<u64>,
     /// Of power cuts: sectors that weren't synced, and those of them that reached the disk all the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     sectors: Option<Sectors>,
@@ -127,6 +130,7 @@ impl Report {
             kills_while_opening: figures.kills.iter().filter(|words| words.opening).count(),
             sectors: (!torn.is_empty()).then_some(sectors),
             payments: verdict.payments,
+            servers_killed: (figures.store == super::StoreKind::Redis).then_some(figures.servers_killed),
             fulfilled: verdict.fulfilled,
             units_lost: verdict.units_lost,
             disagreements: verdict.disagreements,
@@ -165,6 +169,9 @@ impl Display for Report {
         writeln!(f, "kills          {} in {} s, seed {}", self.kills, self.seconds, self.seed)?;
         write!(f, "{}", lines(&self.points))?;
         writeln!(f, "opening        {} of them before the slot was open", self.kills_while_opening)?;
+        if let Some(servers) = self.servers_killed {
+            writeln!(f, "servers        {servers} times the Redis server was killed, too")?;
+        }
         if let Some(Sectors { unsynced, survived, torn_cuts }) = self.sectors {
             writeln!(f, "sectors        {survived} of {unsynced} unsynced ones survived; {torn_cuts} cuts tore something")?;
         }

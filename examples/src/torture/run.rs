@@ -11,6 +11,7 @@ use super::report::{Events, Report};
 use super::{Sabotage, StoreKind, store};
 use crate::flood::child::{Child, ChildError, logins, own_program};
 use crate::flood::random::{NoRandomness, random};
+use crate::redis::RedisServer;
 use ilp_core::audit::AuditError;
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -48,6 +49,8 @@ pub(super) struct Figures {
     pub(super) kills: Vec<LastWords>,
     pub(super) recoveries_us: Vec<u64>,
     pub(super) reconnects: u64,
+    /// How often a Redis server was killed beside them.
+    pub(super) servers_killed: u64,
     /// Of the embedder's ledger, if it kept one.
     pub(super) events: Option<Events>,
     pub(super) time: Duration,
@@ -131,8 +134,13 @@ pub(super) async fn run(plan: Plan) -> Result<Report, RunError> {
     let (logins, port) = (logins(plan.pairs)?, free_port()?);
     let accounts = logins.iter().flat_map(|(payer, payee)| [(payer, u64::MAX), (payee, 0)]);
     let accounts = accounts.map(|(login, credit)| (login.name.clone(), login.token.clone(), credit)).collect();
+    let mut redis = match plan.store {
+        StoreKind::Redis => Some(RedisServer::start(&place.redis()?, "always")?),
+        StoreKind::Embedded | StoreKind::Memory => None,
+    };
     let order = Order {
         port,
+        redis: redis.as_ref().map(RedisServer::url),
         store: plan.store,
         directory: place.store(),
         accounts,
@@ -145,7 +153,7 @@ pub(super) async fn run(plan: Plan) -> Result<Report, RunError> {
     let mut figures = Figures { seed: plan.seed, store: plan.store, sabotage: plan.sabotage, ..Figures::default() };
     let mut crew = Crew::start(&logins, port, plan.workers, plan.rate, &place, &mut rng).await?;
 
-    let opened = match kill_all(&plan, &order, &mut crew, &mut figures).await {
+    let opened = match kill_all(&plan, &order, &mut crew, redis.as_mut(), &mut figures).await {
         Ok(()) => settle(&order, &mut crew, &mut figures).await,
         Err(error) => Err(error),
     };
@@ -154,7 +162,7 @@ pub(super) async fn run(plan: Plan) -> Result<Report, RunError> {
     let books = match opened {
         Ok(last) => {
             stop(last).await?;
-            read(&plan, &place).await?
+            read(&plan, &place, order.redis.as_deref()).await?
         }
         // Everything is lost that ever was in it.
         Err(RunError::Unopenable(why)) => {
@@ -180,17 +188,30 @@ pub(super) async fn run(plan: Plan) -> Result<Report, RunError> {
 }
 
 /// Kills one connector after the other, until all are dead or somebody is tired of it.
-async fn kill_all(plan: &Plan, order: &Order, crew: &mut Crew, figures: &mut Figures) -> Result<(), RunError> {
+async fn kill_all(
+    plan: &Plan,
+    order: &Order,
+    crew: &mut Crew,
+    mut redis: Option<&mut RedisServer>,
+    figures: &mut Figures,
+) -> Result<(), RunError> {
     let mut progress = Progress::new(plan.kills.len());
     let interrupt = tokio::signal::ctrl_c();
     tokio::pin!(interrupt);
-    for kill in &plan.kills {
+    for (n, kill) in plan.kills.iter().enumerate() {
+        // Every third connector loses its server while it lives; every third one with it.
+        let server = redis.as_deref_mut().filter(|_| n % 3 == 1);
         let order = Order { kill: Some(*kill), ..order.clone() };
         tokio::select! {
             // First: a connector that is just being started may get the signal, too.
             biased;
             Ok(()) = &mut interrupt => break,
-            killed = kill_one(&order, *kill, figures) => killed?,
+            killed = kill_one(&order, *kill, server, figures) => killed?,
+        }
+        if let Some(server) = redis.as_deref_mut().filter(|_| n % 3 == 2) {
+            server.kill()?;
+            server.start_again()?;
+            figures.servers_killed += 1;
         }
         if progress.is_shown() {
             progress.show(figures.kills.len(), crew.started().await?);
@@ -201,11 +222,21 @@ async fn kill_all(plan: &Plan, order: &Order, crew: &mut Crew, figures: &mut Fig
 }
 
 /// The life of one connector.
-async fn kill_one(order: &Order, Kill { point, .. }: Kill, figures: &mut Figures) -> Result<(), RunError> {
+async fn kill_one(
+    order: &Order,
+    Kill { point, .. }: Kill,
+    server: Option<&mut RedisServer>,
+    figures: &mut Figures,
+) -> Result<(), RunError> {
     let mut child = start(order).await?;
     let mut said = Some(child.hello().clone());
     if let Some(Said::Listening { recovery_us }) = said {
         figures.recoveries_us.push(recovery_us);
+        if let Some(server) = server {
+            server.kill()?;
+            server.start_again()?;
+            figures.servers_killed += 1;
+        }
         said = timeout(POINT_TIME_MAX, child.hear()).await.map_err(|_| RunError::NeverThere { point })??;
     }
     let ended = child.ended(POINT_TIME_MAX).await?;
@@ -250,8 +281,8 @@ async fn stop(last: Child<Said>) -> Result<(), RunError> {
 }
 
 /// What is in the store, now that nobody has it open.
-async fn read(plan: &Plan, place: &Place) -> Result<Books, RunError> {
-    let pictures = store::pictures(plan.store, &place.store()).await.map_err(RunError::Store)?;
+async fn read(plan: &Plan, place: &Place, redis: Option<&str>) -> Result<Books, RunError> {
+    let pictures = store::pictures(plan.store, &place.store(), redis).await.map_err(RunError::Store)?;
     Ok(Books::of(pictures)?)
 }
 

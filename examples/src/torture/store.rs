@@ -10,6 +10,7 @@ use ilp_core::store::{
     AccountRow, AccountSetup, BalanceStore, Commit, CommitOutcome, Directory, Durability, EmbeddedStore, Lease, Move, MoveOutcome,
     OpenedSlot, Renewal, SlotName, SlotPicture, StoreError,
 };
+use ilp_store_redis::{RedisConfig, RedisStore};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -92,11 +93,18 @@ impl BalanceStore for Watched {
 }
 
 /// What is in a store whose connector is gone, slot by slot.
-pub(super) async fn pictures(kind: StoreKind, directory: &Path) -> Result<Vec<(SlotName, SlotPicture)>, String> {
+pub(super) async fn pictures(kind: StoreKind, directory: &Path, redis: Option<&str>) -> Result<Vec<(SlotName, SlotPicture)>, String> {
+    let store: Option<Arc<dyn BalanceStore>> = match (kind, redis) {
+        (StoreKind::Embedded, _) => Some(Arc::new(EmbeddedStore::open(directory).map_err(|error| error.to_string())?)),
+        (StoreKind::Redis, Some(url)) => {
+            let config = RedisConfig::new(url).map_err(|error| error.to_string())?;
+            Some(Arc::new(RedisStore::connect(config).await.map_err(|error| error.to_string())?))
+        }
+        // What was in memory went with its process.
+        _ => None,
+    };
     let mut pictures = Vec::new();
-    // What was in memory went with its process.
-    if kind == StoreKind::Embedded {
-        let store = EmbeddedStore::open(directory).map_err(|error| error.to_string())?;
+    if let Some(store) = store {
         for slot in store.directory().await.map_err(|error| error.to_string())?.slots {
             let picture = store.read(&slot.name).await.map_err(|error| error.to_string())?;
             pictures.extend(picture.map(|picture| (slot.name, picture)));
