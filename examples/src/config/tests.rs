@@ -297,7 +297,7 @@ fn a_wrong_value_is_shown_with_its_place_and_what_it_should_be() {
             ),
             ("scale = 6", "scale = 6\nurl = \"ws://localhost:1\"\nca = \"x\"", "11:6: error: account \"bob\": ca isn't used by ws://"),
             ("scale = 6", "scale = 6\nlogin = \"\"", "10:9: error: account \"bob\": login is empty"),
-            ("[[listen]]", "[store]\nkind = \"redis\"\n[[listen]]", "4:8: error: store: kind \"redis\" doesn't exist yet"),
+            ("[[listen]]", "[store]\nkind = \"redis\"\n[[listen]]", "3:1: error: store: url is missing; write where the server is"),
             ("[[listen]]", "[store]\nkind = \"memory\"\npath = \"a\"\n[[listen]]", "5:8: error: store: path is for kind = \"embedded\""),
             ("[[listen]]", "[store]\nkind = \"embedded\"\npath = \"\"\n[[listen]]", "5:8: error: store: path is empty"),
             ("[[listen]]", "[store]\nkind = \"embedded\"\npath = 5\n[[listen]]", "5:8: error: store: path must be a text"),

@@ -145,9 +145,9 @@ impl Display for Comparison {
             let (name, rate, least, most) = (&runs.name, shown(runs.payments_per_second), shown(runs.least), shown(runs.most));
             let (p50, p99, cpu) = (shown(runs.p50_ms), shown(runs.p99_ms), shown(runs.cpu_us_per_payment));
             writeln!(f, "{name:<13} {rate} payments a second ({least} to {most}), p50 {p50} ms, p99 {p99} ms, {cpu} µs of CPU")?;
-            let shown = |part: Option<&dyn Display>| part.map(ToString::to_string);
-            let (workers, disk, redis) = (runs.workers.as_ref(), runs.disk.as_ref(), runs.redis.as_ref());
-            let parts = [shown(workers.map(|part| part as _)), shown(disk.map(|part| part as _)), shown(redis.map(|part| part as _))];
+            let workers = runs.workers.as_ref().map(ToString::to_string);
+            let disk = runs.disk.as_ref().map(ToString::to_string);
+            let parts = [workers, disk, runs.redis.as_ref().map(ToString::to_string)];
             for part in parts.into_iter().flatten() {
                 writeln!(f, "{part}")?;
             }
