@@ -3,6 +3,7 @@
 
 pub mod config;
 pub mod connector;
+pub mod contend;
 pub mod demo;
 pub mod flood;
 pub mod hostile;

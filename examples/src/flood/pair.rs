@@ -188,13 +188,19 @@ impl Guest {
 }
 
 /// An authenticated connection.
-struct Opened {
-    wire: Wire,
-    address: Address,
+pub(crate) struct Opened {
+    /// Nothing is under way on it.
+    pub(crate) wire: Wire,
+    /// The account's.
+    pub(crate) address: Address,
     account: LiquidityAnswer,
 }
 
-async fn open(url: &Url, tls: &TlsClientConfig, login: &Login) -> Result<Opened, ConnectError> {
+/// Dials and logs in.
+///
+/// # Errors
+/// See [`ConnectError`].
+pub(crate) async fn open(url: &Url, tls: &TlsClientConfig, login: &Login) -> Result<Opened, ConnectError> {
     let mut wire = Wire::new(dial(url, tls, &SocketLimits::default()).await?);
     let address = authenticate(&mut wire, login).await.map_err(|error| failed(&login.name, error))?;
     let account = account_of(&mut wire).await.map_err(|error| failed(&login.name, error))?;

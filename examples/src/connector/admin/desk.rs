@@ -28,7 +28,7 @@ pub(crate) struct Desk {
 
 impl Desk {
     /// For this connector, which keeps its books in `store`, seen through `watched`.
-    pub(crate) fn new(connector: Arc<Connector>, store: OpenedStore, watched: Watched) -> Self {
+    pub(in super::super) fn new(connector: Arc<Connector>, store: OpenedStore, watched: Watched) -> Self {
         Self { connector, store, watched, since: Instant::now(), heavy: Semaphore::new(1) }
     }
 

@@ -8,7 +8,7 @@
 
 #[cfg(unix)]
 pub mod client;
-pub(super) mod desk;
+pub(crate) mod desk;
 pub mod protocol;
 #[cfg(unix)]
 pub(super) mod server;
