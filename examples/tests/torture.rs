@@ -64,6 +64,14 @@ fn no_unit_is_lost_by_kills_of_four_workers() {
 }
 
 #[test]
+fn no_unit_is_lost_by_kills_on_a_redis_server_that_is_killed_too() {
+    let report = report("kill --times 14 --seed 7 --workers 2 --store redis", 0);
+    nothing_lost(&report);
+    assert_eq!((count(&report, "kills"), points(&report).len()), (14, 7));
+    assert!(count(&report, "servers_killed") >= 8, "{report}");
+}
+
+#[test]
 fn no_unit_is_lost_by_power_cuts_of_two_workers() {
     nothing_lost(&report("power --times 10 --seed 7 --workers 2", 0));
 }

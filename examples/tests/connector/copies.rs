@@ -70,7 +70,7 @@ async fn books_in_memory_can_not_be_copied() {
     let more = format!("[store]\nkind = \"memory\"\n[admin]\nsocket = \"{socket}\"");
     let running = Running::start_with(folder, &more, &[]).await;
     let (code, _, stderr) = running.ask(&["backup", &running.folder.path("copy")]).await;
-    assert!(code == 1 && stderr.contains("books in memory can't be copied"), "{stderr}");
+    assert!(code == 1 && stderr.contains("those in memory are gone when the connector ends"), "{stderr}");
     // Everything else can be asked.
     assert_eq!(running.ask(&["settle", "alice", "+5", "--id", "a"]).await.0, 0);
     assert_eq!(balance(&running.audit().await, "alice"), 5);

@@ -151,6 +151,20 @@ fn check_faults(arguments: &str) {
 }
 
 #[test]
+fn on_redis_it_says_what_that_takes_of_the_server() {
+    for store in ["redis", "redis-everysec"] {
+        let (code, output) = run(&format!("--count 2000 --peers 2 --window 256 --store {store} --json"));
+        let report = report(&output);
+        assert_eq!((code, report["store"].as_str(), report["balances_ok"].as_bool()), (Some(0), Some(store), Some(true)), "{report}");
+        let redis = &report["redis"];
+        let figure = |name: &str| redis[name].as_f64().unwrap();
+        // A call for each payment would be some of it.
+        assert!(figure("commands_per_payment") < 0.5 && figure("aof_bytes_per_payment") > 100.0, "{report}");
+        assert!(figure("cpu_us_per_payment") > 0.0, "{report}");
+    }
+}
+
+#[test]
 fn people_get_words() {
     let (code, output) = run("--count 10 --peers 1");
     let text = String::from_utf8_lossy(&output.stdout);
@@ -160,7 +174,7 @@ fn people_get_words() {
 #[test]
 fn wrong_usage_has_exit_code_2_and_help_0() {
     for arguments in
-        ["--nonsense", "--seed 1", "--faults 1s", "--count none", "--store redis", "--window 1 --peers 2", "--url ws://127.0.0.1:1"]
+        ["--nonsense", "--seed 1", "--faults 1s", "--count none", "--store redi", "--window 1 --peers 2", "--url ws://127.0.0.1:1"]
     {
         let (code, output) = run(arguments);
         assert_eq!(code, Some(2), "{arguments}");
