@@ -126,6 +126,44 @@ async fn slots_of_a_process_that_died_are_taken_over_and_those_of_one_that_is_st
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slot_that_was_given_up_is_waited_for_however_long_it_was_held_before() {
+    let store = MemoryStore::new();
+    let process = |holder: &str, own: u16| {
+        let (builder, notices) = builder(&store, holder);
+        (builder.slots(vec![own]).deployment(vec![0, 1]).inherits_after(Duration::from_secs(3_600)), notices)
+    };
+    let (first, first_hears) = process("first", 0);
+    let (second, _) = process("second", 1);
+    let first = first.account(alice(1)).start().await.unwrap();
+    let second = second.account(alice(1)).start().await.unwrap();
+    // So that the first one has seen the lease of the second.
+    tokio::time::sleep(LEASE).await;
+    assert!(second.stop(Duration::from_secs(5)).await.drained);
+    tokio::time::sleep(LEASE * 2).await;
+    assert!(!first_hears.lock().unwrap().iter().any(|notice| matches!(notice, Notice::TakenOver { .. })));
+    assert!(first.stop(Duration::from_secs(5)).await.drained);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_with_another_parallelism_is_refused_and_leaves_no_trace() {
+    let store = MemoryStore::new();
+    let (first, _) = builder(&store, "first");
+    let first = first.workers(4).account(AccountConfig { initial_balance: 5, ..alice(1) }).start().await.unwrap();
+    assert!(matches!(first.add_account(alice(3)).await, Err(AccountError::OtherParallelism { .. })));
+    assert!(first.stop(Duration::from_secs(5)).await.drained);
+    let before = store.directory().await.unwrap().accounts;
+    for holder in ["second", "third"] {
+        let (wrong, _) = builder(&store, holder);
+        assert!(wrong.workers(4).account(alice(2)).start().await.is_err());
+    }
+    assert_eq!(store.directory().await.unwrap().accounts, before);
+    let (again, _) = builder(&store, "again");
+    let again = again.workers(4).account(alice(1)).start().await.unwrap();
+    assert_eq!(again.status().await.unwrap().worker.accounts[0].balance, 5);
+    assert!(again.stop(Duration::from_secs(5)).await.drained);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slot_that_nobody_ever_had_is_taken_over_after_a_while() {
     let (builder, notices) = builder(&MemoryStore::new(), "only");
     let began = Instant::now();

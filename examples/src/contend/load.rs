@@ -148,7 +148,7 @@ impl Payer {
                     received?;
                     again = true;
                 }
-                for frame in frames.drain(..).collect::<Vec<_>>() {
+                for frame in std::mem::take(frames) {
                     self.frame(at, &frame)?;
                 }
                 self.attempt(at)?;

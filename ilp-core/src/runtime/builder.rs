@@ -1,8 +1,8 @@
 //! Puts a connector together and starts it.
 
-use super::connector::Connector;
+use super::connector::{Connector, unused_name};
 use super::hub::{Colleagues, Hub};
-use super::supervisor::{Seeds, Shared};
+use super::supervisor::{Heir, Seeds, Shared};
 use super::transport::Endpoint;
 use super::{Clock, Notice, Notices, SystemClock};
 use crate::account::{AccountConfig, Rate};
@@ -10,7 +10,7 @@ use crate::auth::{Authenticator, Tokens};
 use crate::event::NumberedEvent;
 use crate::limits::{Limits, Timing};
 use crate::receiver::Receiver;
-use crate::store::{BalanceStore, Directory, Lease, MemoryStore, SlotEntry, SlotNo, StoreError, slot_name};
+use crate::store::{BalanceStore, Directory, Lease, MemoryStore, SlotNo, StoreError, slot_name};
 use crate::worker::{AccountError, OpenError, WorkerConfig};
 use ilp_oer::{Address, InvalidAddress};
 use std::collections::BTreeSet;
@@ -283,12 +283,12 @@ impl ConnectorBuilder {
         let of_others: Vec<_> = deployment.iter().copied().filter(|slot| !slots.contains(slot)).collect();
         // Slots that nobody was told to open, but that have books: somebody has to end what is in flight there.
         let found = self.store.directory().await?;
+        for account in &self.accounts {
+            unused_name(&account.id, &found)?;
+        }
         let (mut adopted, mut later) = (Vec::new(), Vec::new());
-        for (slot, left) in orphans(&found, &deployment) {
-            match left {
-                None => adopted.push(slot),
-                Some(left) => later.push((slot, left)),
-            }
+        for (slot, held) in orphans(&found, &deployment) {
+            if held { later.push(slot) } else { adopted.push(slot) }
         }
         for slot in &adopted {
             self.notices.send(Notice::Adopted { slot: slot_name(*slot).to_string() });
@@ -298,7 +298,7 @@ impl ConnectorBuilder {
             worker: WorkerConfig {
                 address: address.clone(),
                 slot: 0,
-                deployment: deployment.iter().chain(&slots).copied().collect::<BTreeSet<_>>().into_iter().collect(),
+                deployment: deployment.iter().chain(&slots).chain(&later).copied().collect::<BTreeSet<_>>().into_iter().collect(),
                 limits: self.limits.clone(),
                 timing: self.timing,
                 rates: self.rates,
@@ -331,13 +331,13 @@ impl ConnectorBuilder {
         }
         let mut connector = Connector::run(shared, opened);
         if let Some(patience) = self.inherits_after {
-            connector.inherit(&of_others, patience);
+            connector.inherit(&of_others, Heir::OfOthers(patience));
         }
-        for (slot, left) in later {
-            connector.adopt(slot, left);
+        if !later.is_empty() {
+            connector.inherit(&later, Heir::OfNobody);
         }
         for account in self.accounts {
-            if let Err(error) = connector.add_account(account).await {
+            if let Err(error) = connector.set_up_account(account).await {
                 let _ = connector.stop(Duration::ZERO).await;
                 return Err(error.into());
             }
@@ -349,12 +349,11 @@ impl ConnectorBuilder {
     }
 }
 
-/// Slots with books that no account may be dealt to any more, each with what is left of its lease.
-fn orphans(directory: &Directory, deployment: &[SlotNo]) -> Vec<(SlotNo, Option<Duration>)> {
+/// Slots with books that no account may be dealt to any more, and whether somebody has them.
+fn orphans(directory: &Directory, deployment: &[SlotNo]) -> Vec<(SlotNo, bool)> {
     let number = |name: &str| name.strip_prefix("slot-")?.parse::<SlotNo>().ok();
-    let left = |slot: &SlotEntry| slot.lease.as_ref().map(|lease| Duration::from_millis(lease.ms.into()));
     let with_books = directory.slots.iter().filter(|slot| slot.last_seq > 0);
-    with_books.filter_map(|slot| Some((number(&slot.name)?, left(slot)))).filter(|(slot, _)| !deployment.contains(slot)).collect()
+    with_books.filter_map(|slot| Some((number(&slot.name)?, slot.lease.is_some()))).filter(|(slot, _)| !deployment.contains(slot)).collect()
 }
 
 fn first_segment(address: &Address) -> &str {

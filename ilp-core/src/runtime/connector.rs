@@ -3,7 +3,7 @@
 use super::ConnectorBuilder;
 use super::connection::ConnectionStatus;
 use super::driver::{Driver, StatusReply};
-use super::supervisor::{Opened, Shared, adopt, inherit, supervise};
+use super::supervisor::{Heir, Opened, Shared, inherit, supervise};
 use super::transport::{Connections, Endpoint, NewConnection};
 use crate::account::{AccountConfig, AccountId};
 use crate::audit::{Audit, AuditError};
@@ -57,8 +57,8 @@ impl Connector {
         Self { shared, workers, drivers, endpoints: JoinSet::new(), others }
     }
 
-    /// Takes slots over that others should have, when they don't any more.
-    pub(super) fn inherit(&mut self, slots: &[SlotNo], patience: Duration) {
+    /// Takes slots over that others should have, or that are nobody's, when nobody has them any more.
+    pub(super) fn inherit(&mut self, slots: &[SlotNo], heir: Heir) {
         let mut heirs = BTreeMap::new();
         for slot in slots {
             let (commands, received) = mpsc::channel(COMMANDS_MAX);
@@ -67,16 +67,7 @@ impl Connector {
             self.workers.insert(*slot, commands);
             heirs.insert(*slot, received);
         }
-        self.drivers.spawn(inherit(self.shared.clone(), heirs, patience));
-    }
-
-    /// Takes a slot over that is nobody's, once its lease has ended.
-    pub(super) fn adopt(&mut self, slot: SlotNo, left: Duration) {
-        let (commands, received) = mpsc::channel(COMMANDS_MAX);
-        self.shared.hub.employ(slot, commands.clone());
-        self.shared.hub.set_away(slot, true);
-        self.workers.insert(slot, commands);
-        self.drivers.spawn(adopt(self.shared.clone(), slot, left, received));
+        self.drivers.spawn(inherit(self.shared.clone(), heirs, heir));
     }
 
     /// Starts putting a connector together. `address` is its ILP address, such as `test.ann`.
@@ -98,6 +89,17 @@ impl Connector {
     ///
     /// [`AccountError`]; the account is as it was before, but for its credit limit in the store.
     pub async fn add_account(&self, config: AccountConfig) -> Result<(), AccountError> {
+        let id = config.id.clone();
+        // One that is configured was looked for before.
+        if !self.shared.accounts().contains_key(&id) {
+            let directory = self.shared.store.directory().await.map_err(|error| AccountError::Store(error.to_string()))?;
+            unused_name(&id, &directory)?;
+        }
+        self.set_up_account(config).await
+    }
+
+    /// Adds an account whose name is known to be nobody else's.
+    pub(super) async fn set_up_account(&self, config: AccountConfig) -> Result<(), AccountError> {
         let id = config.id.clone();
         let setup = AccountSetup {
             id: id.clone(),
@@ -357,6 +359,15 @@ impl Drop for Connector {
     fn drop(&mut self) {
         self.shared.hub.close();
         self.drivers.abort_all();
+    }
+}
+
+/// An account's name must be nobody else's, in any slot's books: otherwise what is set up in the store couldn't be taken back.
+pub(super) fn unused_name(id: &AccountId, directory: &Directory) -> Result<(), AccountError> {
+    let other = directory.accounts.iter().find(|(other, row)| other.name() == id.name() && other != id && !row.closed);
+    match other {
+        Some((existing, _)) => Err(AccountError::OtherParallelism { id: id.clone(), existing: existing.clone() }),
+        None => Ok(()),
     }
 }
 

@@ -135,25 +135,22 @@ impl Shared {
     }
 }
 
-/// Takes over a slot that is nobody's any more when its lease has ended, and runs it from then on. If it was renewed it is somebody's.
-pub(super) async fn adopt(shared: Arc<Shared>, slot: SlotNo, left: Duration, mut commands: mpsc::Receiver<Command>) {
-    // The store's clock may be a little behind.
-    let after = left.saturating_add(Duration::from_millis(200));
-    if !waits(&mut commands, after).await {
-        return;
-    }
-    let first = match shared.open(slot).await {
-        Ok(opened) => Some(Driver::new(shared.clone(), opened)),
-        Err(StartError::Store(error)) if error.held_by.is_some() => return,
-        Err(_) => None,
-    };
-    shared.notices.send(Notice::Adopted { slot: slot_name(slot).to_string() });
-    supervise(shared, slot, first, commands).await;
+/// For which slots, and how, somebody waits.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Heir {
+    /// Slots that others should have. Those that were given up, or that nobody ever had, are taken after so long.
+    OfOthers(Duration),
+    /// Slots that nobody should have any more.
+    OfNobody,
 }
 
-/// Takes over slots that others should have, once nobody has one any more: at once if its lease was seen and has run out, and after `patience`
-/// if it was given up or nobody ever had it, since whoever should have it may be starting. Runs them from then on.
-pub(super) async fn inherit(shared: Arc<Shared>, mut slots: BTreeMap<SlotNo, mpsc::Receiver<Command>>, patience: Duration) {
+/// Takes over slots that others have, once nobody has one any more: at once if its lease was seen and has run out, and after a while if it
+/// was given up or nobody ever had it, since whoever should have it may be starting. Runs them from then on.
+pub(super) async fn inherit(shared: Arc<Shared>, mut slots: BTreeMap<SlotNo, mpsc::Receiver<Command>>, heir: Heir) {
+    let patience = match heir {
+        Heir::OfOthers(patience) => patience,
+        Heir::OfNobody => shared.lease_time(),
+    };
     let mut running = JoinSet::new();
     let mut leases: BTreeMap<SlotNo, Instant> = BTreeMap::new();
     let mut vacant: BTreeMap<SlotNo, Instant> = BTreeMap::new();
@@ -172,6 +169,10 @@ pub(super) async fn inherit(shared: Arc<Shared>, mut slots: BTreeMap<SlotNo, mps
                 continue;
             }
             let since = *vacant.entry(slot).or_insert(now);
+            if leases.get(&slot).is_some_and(|until| *until > now) {
+                // It ended before its time: it was given up.
+                leases.remove(&slot);
+            }
             let ran_out = leases.get(&slot).is_some_and(|until| *until <= now);
             if !ran_out && now.saturating_duration_since(since) < patience {
                 continue;
@@ -179,7 +180,11 @@ pub(super) async fn inherit(shared: Arc<Shared>, mut slots: BTreeMap<SlotNo, mps
             match shared.open(slot).await {
                 Ok(opened) => {
                     let Some(commands) = slots.remove(&slot) else { continue };
-                    shared.notices.send(Notice::TakenOver { slot: slot_name(slot).to_string() });
+                    let name = slot_name(slot).to_string();
+                    shared.notices.send(match heir {
+                        Heir::OfOthers(_) => Notice::TakenOver { slot: name },
+                        Heir::OfNobody => Notice::Adopted { slot: name },
+                    });
                     let first = Some(Driver::new(shared.clone(), opened));
                     running.spawn(supervise(shared.clone(), slot, first, commands));
                 }

@@ -142,7 +142,12 @@ impl Connections {
         let commands = of_account.and_then(|slot| self.hub.commands(slot)).or_else(|| self.hub.any());
         match commands {
             Some(commands) => commands.send(Command::Connection(Box::new(connection))).await.is_ok(),
-            None => !self.hub.is_closed(),
+            None => {
+                let (account, peer) = (connection.account, connection.peer);
+                let reason = "this process has no slot just now: others serve".to_owned();
+                self.notices.send(super::Notice::Disconnected { account, peer, reason });
+                !self.hub.is_closed()
+            }
         }
     }
 

@@ -181,7 +181,7 @@ pub enum AccountError {
     #[error("{0}")]
     Store(String),
     /// Another process settles and closes it.
-    #[error("account {id} is at home in {slot}, which another process has open: ask there")]
+    #[error("account {id} is at home in {slot}, which this process hasn't open: ask where that is")]
     Elsewhere {
         /// Which.
         id: AccountId,

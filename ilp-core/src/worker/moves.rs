@@ -352,12 +352,17 @@ impl Worker {
         }
         let (colleagues, own) = (self.colleagues.clone(), self.config.slot);
         let Some(account) = self.account_mut(no) else { return Ok(()) };
-        let moves = &mut account.moves;
         // It may be gone: refused since it was late.
-        let Some(parked) = moves.parked.get_mut(purpose.serial) else { return Ok(()) };
+        let Some(parked) = account.moves.parked.get_mut(purpose.serial) else { return Ok(()) };
         let (amount, recalled) = (parked.amount(), parked.recalled);
+        let (hot, needed) = (account.hot(), i128::from(amount.get()).saturating_mul(account.id.parallelism().into()));
+        let available = account.moves.cold.saturating_add(account.credit_limit).saturating_add(hot);
+        if hot > purpose.hot && available >= needed {
+            // So much has been earned here since the draw was reckoned: it is looked at again.
+            return Ok(());
+        }
+        let moves = &mut account.moves;
         if recalled || colleagues.is_empty() {
-            let available = moves.cold.saturating_add(account.credit_limit).saturating_add(account.hot());
             self.refuse_hopeless(no, amount, available, colleagues.is_empty(), now);
             return Ok(());
         }
@@ -554,6 +559,10 @@ impl Worker {
         slots.sort_unstable();
         slots.dedup();
         self.colleagues = slots.clone();
+        // Whoever was there once may have some of any account.
+        self.config.deployment.extend(&slots);
+        self.config.deployment.sort_unstable();
+        self.config.deployment.dedup();
         let own = self.config.slot;
         let mut notes = Vec::new();
         for (no, account) in (0..).zip(self.accounts.iter_mut()).filter_map(|(no, account)| Some((no, account.as_mut()?))) {

@@ -117,7 +117,7 @@ pub enum SettleError {
         max: u32,
     },
     /// Another process settles it.
-    #[error("account {account} is at home in {slot}, which another process has open: settle there")]
+    #[error("account {account} is at home in {slot}, which this process hasn't open: settle where that is")]
     Elsewhere {
         /// Which.
         account: AccountId,

@@ -243,6 +243,48 @@ fn a_draw_whose_ground_was_spent_meanwhile_is_asked_for_again_and_decided_by_wha
 }
 
 #[test]
+fn what_was_earned_while_a_draw_was_under_way_counts_before_a_refusal() {
+    let (mut bench, alice, _) = two(60, 0);
+    alone(&mut bench);
+    bench.decides = false;
+    bench.prepare(alice, 1, "test.ann.bob", 100);
+    bench.input(settle_input(self::alice(), 150, "in"));
+    assert_eq!(bench.hot("alice"), 150);
+    let out = decided(&mut bench);
+    assert_eq!(acked(alice, &out), [], "60 and 150 are there, and 200 needed: it is asked for again");
+    assert_eq!(acked(alice, &decided(&mut bench)), [1]);
+    assert_eq!(bench.balance("alice"), 50);
+    whole(&bench, "alice", 60);
+}
+
+#[test]
+fn a_store_whose_limit_is_lower_than_what_this_worker_knows_is_believed() {
+    let (mut bench, alice, _) = two(60, 1_000);
+    alone(&mut bench);
+    // Another process has lowered it.
+    bench.rows.get_mut(&self::alice()).unwrap().credit_limit = 0;
+    let out = bench.prepare(alice, 1, "test.ann.bob", 100);
+    assert_eq!((why(alice, &out).0.as_str(), bench.asked.len()), ("T04", 1));
+}
+
+#[test]
+fn a_worker_that_ever_had_a_colleague_does_not_trust_what_it_was_told_of_the_cold_balance() {
+    let mut bench = shared(vec![(wide("alice", 2, 0), vec![7, OTHER], 100), (account("bob", 0), vec![7], 0)], |_| {});
+    let ((alice, _), _) = (bench.connect("alice"), bench.connect("bob"));
+    // As if only this slot had been known at the start.
+    bench.input(Input::Colleagues { slots: vec![OTHER, 31] });
+    alone(&mut bench);
+    assert_eq!(acked(alice, &bench.prepare(alice, 1, "test.ann.bob", 1)), [1]);
+    // The colleague has drawn the rest.
+    let rest = bench.cold("alice");
+    bench.rows.get_mut(&self::alice()).unwrap().apply(OTHER, 1, &MoveChange::Draw { needed: 0, least: 0, share: 1 });
+    let hot = u64::try_from(bench.hot("alice")).unwrap();
+    assert!(rest > 0);
+    let out = bench.prepare(alice, 2, "test.ann.bob", hot);
+    assert_eq!(why(alice, &out).0, "T04");
+}
+
+#[test]
 fn what_colleagues_are_asked_for_does_not_hold_up_what_needs_less() {
     let (mut bench, alice, _) = two(40, 0);
     let out = bench.prepare(alice, 1, "test.ann.bob", 100);
