@@ -12,7 +12,7 @@ use ilp_tests::RawPeer;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-const LEASE: Duration = Duration::from_millis(1_500);
+const LEASE: Duration = Duration::from_millis(2_500);
 
 type Notices = Arc<Mutex<Vec<Notice>>>;
 

@@ -153,7 +153,7 @@ impl Process {
             &format!("process-{number}.toml"),
             &format!(
                 "address = \"test.ann\"\nworkers = 4\n[store]\nkind = \"redis\"\nurl = \"redis://127.0.0.1:{}\"\nprefix = \"ann:\"\n\
-                 [process]\nslots = {slots:?}\nlisten = \"127.0.0.1:{listen}\"\nsecret = {{ file = \"secret\" }}\nlease_ms = 1500\ninherits_after_ms = 20000\n\
+                 [process]\nslots = {slots:?}\nlisten = \"127.0.0.1:{listen}\"\nsecret = {{ file = \"secret\" }}\nlease_ms = 3000\ninherits_after_ms = 60000\n\
                  [admin]\nsocket = \"process-{number}.sock\"\n[[listen]]\nurl = \"ws://127.0.0.1:{port}\"\nparallelism = 4\n{accounts}",
                 redis.port
             ),
