@@ -1,6 +1,6 @@
 //! Several processes at work.
 
-use super::server::{Folder, Peer, Process, Redis, Shared, pay_until_paid, run};
+use super::server::{Folder, Peer, Process, Redis, pay_until_paid, run};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ async fn a_process_that_is_killed_under_load_loses_nothing_and_its_peers_are_ser
     alice.dial(&one.url).await;
     bob.dial(&two.url).await;
     pay_until_paid(&alice, "bob", 1).await;
-    let alice: Shared = Arc::new(alice);
+    let alice = Arc::new(alice);
     let (mut paid, mut load) = (1, tokio::task::JoinSet::new());
     for n in 0..400 {
         let alice = alice.clone();

@@ -9,7 +9,6 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
@@ -275,5 +274,3 @@ pub(super) async fn pay_until_paid(from: &Peer, to: &str, amount: u64) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
-
-pub(super) type Shared = Arc<Peer>;
